@@ -21,7 +21,9 @@ class Eui64(int):
             ValueError: if the text is anything else.
         """
         if not _FORM.fullmatch(text.strip()):
-            raise ValueError(f"{text!r} is no EUI-64: give eight octets in hex, such as 00-DB-12-34-56-78-90-A4")
+            raise ValueError(
+                f"{text!r} is no EUI-64: give eight octets in hex, such as 00-DB-12-34-56-78-90-A4"
+            )
         return cls(re.sub(r"[-:]", "", text.strip()), 16)
 
     @classmethod

@@ -1,0 +1,399 @@
+"""The contract with the head end: every MQTT payload that a Communications Hub takes or gives.
+
+Topics stand under ``gbhan/v1/hub/<EUI-64, lower-case hex>/``; each class below names its own in ``TOPIC``.
+Payloads are JSON, QoS 1, and idempotent at the receiver: ``id`` is the same when a message is sent again, so
+a receiver that remembers ids sees each message once. Unknown fields are ignored, so that a later minor
+version may add some; another ``schema`` is refused.
+
+How an image travels: the head end publishes an ImageOffer on ``request/offer`` and gets a Response. If that
+is ok, the hub says with ImageWanted from which offset it wants the image, and answers *every* ImageChunk with
+an ImageWanted: ``offset`` moves on when the chunk was taken and stands still when it was not (``code`` says
+why). Nothing more is wanted when ``complete`` is true or ``code`` says that the image is no longer welcome.
+After a restart of the hub, and when the same offer comes again, ImageWanted names the offset to go on from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hub.errors import TheirError
+from ota.eui64 import Eui64
+
+ROOT: Final = "gbhan/v1/hub"
+
+Text = Annotated[str, Meta(max_length=512)]
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Device = Annotated[str, Meta(pattern=r"^[0-9A-F]{2}(-[0-9A-F]{2}){7}$")]
+"""An EUI-64 as GB documents write it, ``00-DB-12-34-56-78-90-A4``; what ``str(Eui64)`` gives."""
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[str, Meta(pattern=r"^[0-9A-F]{8}$")]
+"""A firmware version: the OTA header's file version as eight upper-case hex digits."""
+Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*$", max_length=65536)]
+Count = Annotated[int, Meta(ge=0, lt=2**32)]
+Utc = Annotated[datetime, Meta(tz=True)]
+
+MAXIMUM_CHUNK: Final = 262_144
+"""Octets of image in one chunk; a larger chunk is refused before it is decoded further."""
+
+
+class MessageError(TheirError):
+    """A payload or a topic that breaks the contract. The text names the field, never a value."""
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """The envelope around everything: schema version, id, UTC time and the sender's sequence number."""
+
+    TOPIC: ClassVar[str]
+
+    id: Id
+    utc: Utc
+    seq: Count
+    schema: Literal[1] = 1
+
+
+class Stamp(TypedDict):
+    """What an envelope needs; made by Envelopes."""
+
+    id: str
+    utc: datetime
+    seq: int
+
+
+class Envelopes:
+    """Gives each outgoing message its id, time and sequence number.
+
+    Args:
+        utc: the present time in UTC.
+        new_id: a fresh id, unique across restarts of the sender; from the seed under simulation.
+    """
+
+    def __init__(self, utc: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+        self._utc = utc
+        self._new_id = new_id
+        self._seq = 0
+
+    def stamp(self, known_id: str | None = None) -> Stamp:
+        """The envelope fields of one message: ``HubState(..., **envelopes.stamp())``.
+
+        ``known_id`` replaces the fresh id where the receiver must recognise the message as one it may have
+        had.
+        """
+        self._seq += 1
+        return {"id": known_id or self._new_id(), "utc": self._utc(), "seq": self._seq}
+
+
+# --- requests: head end to hub ---
+
+
+class JoinRequest(Message, frozen=True, kw_only=True):
+    """Admit this device: its EUI-64 and its install code (CRC included, hex). The code is never logged."""
+
+    TOPIC = "request/join"
+
+    device: Device
+    install_code: Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2}){8,18}$")]
+    device_type: Text
+    seconds: Annotated[int, Meta(ge=1, le=254)] = 254
+
+    def __repr__(self) -> str:
+        """Everything but the install code."""
+        return (
+            f"JoinRequest(device={self.device!r}, device_type={self.device_type!r}, install_code=<kept back>)"
+        )
+
+
+class DevicesRequest(Message, frozen=True, kw_only=True):
+    """List the devices of this HAN; answered by a Response with ``devices``."""
+
+    TOPIC = "request/devices"
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A device that an image is meant for."""
+
+    device: Device
+    device_type: Text
+
+
+class ImageOffer(Message, frozen=True, kw_only=True):
+    """An Upgrade Image is on its way to these devices (SR 11.1, 11.4). ``image_id`` is the file's SHA-256."""
+
+    TOPIC = "request/offer"
+
+    request_id: Id
+    service_request: Literal["11.1", "11.4"]
+    image_id: Sha256
+    size: Count
+    chunk_size: Annotated[int, Meta(ge=1, le=MAXIMUM_CHUNK)]
+    targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=1024)]
+
+
+class ActivateRequest(Message, frozen=True, kw_only=True):
+    """Activate the held image with this Manufacturer Image Hash (SR 11.3, use case CS06).
+
+    A Response says whether the command reached the device; the outcome comes as ``alert/activation``.
+    """
+
+    TOPIC = "request/activate"
+
+    request_id: Id
+    device: Device
+    manufacturer_image_hash: Sha256
+    execution_time: Utc | None = None
+    originator_counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
+
+
+class ReadVersionRequest(Message, frozen=True, kw_only=True):
+    """Read the device's firmware version (SR 11.2); answered by a Response with ``file_version``."""
+
+    TOPIC = "request/read-version"
+
+    request_id: Id
+    device: Device
+
+
+# --- responses: hub to head end ---
+
+ResponseCode = Literal[
+    "ok",
+    "malformed",  # the payload broke this contract
+    "too-busy",  # the slot holds an image of higher or equal priority that is still needed: try again later
+    "too-large",  # the image exceeds the slot
+    "unsupported-device-type",  # an IHD, or a device type this request is not for
+    "unknown-device",  # not in this hub's device list
+    "invalid-image",  # not an OTA file, or its header disagrees with the offer
+    "ended",  # this request has already ended here; ask with a new request id
+    "unreachable",  # the device did not answer
+    "refused",  # the device answered and refused
+    "radio-down",  # the hub's radio is not available: try again later
+    "internal",  # our mistake; the reason says what to report
+]
+
+
+class DeviceEntry(Struct, frozen=True, kw_only=True):
+    """A device of this HAN as the hub knows it."""
+
+    device: Device
+    device_type: Text
+    state: Literal["admitted", "joined", "left"]
+    file_version: Version | None = None
+    """The version it last told by itself or by an 11.2, if it ever did."""
+
+
+class Response(Message, frozen=True, kw_only=True):
+    """The answer to one request, on ``response/<verb>``; ``in_reply_to`` is that request's ``id``."""
+
+    TOPIC = "response/+"
+
+    verb: Literal["join", "devices", "offer", "activate", "read-version"]
+    in_reply_to: Text
+    request_id: Text = ""
+    ok: bool
+    code: ResponseCode
+    reason: Text = ""
+    devices: tuple[DeviceEntry, ...] = ()
+    file_version: Version | None = None
+
+
+# --- the image ---
+
+
+class ImageChunk(Message, frozen=True, kw_only=True):
+    """A piece of an offered image: ``data`` is base64 in JSON, ``sha256`` is over these octets."""
+
+    TOPIC = "image/chunk"
+
+    image_id: Sha256
+    offset: Count
+    data: bytes
+    sha256: Sha256
+
+
+class ImageWanted(Message, frozen=True, kw_only=True):
+    """Where the hub stands with an image: send on from ``offset``.
+
+    Sent when an offer is accepted, after every chunk, after a restart, and when the image is no longer
+    welcome. ``code``: "ok" go on (or done, if ``complete``); "repeated", "out-of-order", "bad-hash" the chunk
+    was not taken, send from ``offset``; "not-offered", "discarded", "invalid-image" stop sending: it will not
+    be taken.
+    """
+
+    TOPIC = "image/wanted"
+
+    image_id: Sha256
+    offset: Count
+    complete: bool
+    code: Literal[
+        "ok", "repeated", "out-of-order", "bad-hash", "not-offered", "discarded", "invalid-image", "too-busy"
+    ] = "ok"
+    reason: Text = ""
+    request_id: Text = ""
+
+
+# --- what the hub tells by itself ---
+
+
+class HeldImage(Struct, frozen=True, kw_only=True):
+    """What lies in the slot."""
+
+    image_id: Sha256
+    file_version: Version | None
+    stage: Literal["arriving", "stored"]
+    held_for: Text
+    """The device type it is meant for."""
+    received: Count
+    size: Count
+    unfinished: tuple[Device, ...]
+    """Targets that have neither finished nor failed."""
+    retained_until: Utc | None
+    """Until then it stays; afterwards it may go, when the space is needed."""
+
+
+class HubState(Message, frozen=True, kw_only=True):
+    """Whether the hub is there and what it holds; retained. The last will has ``online`` false."""
+
+    TOPIC = "state"
+
+    online: bool
+    eui64: Device
+    radio: Text = ""
+    image: HeldImage | None = None
+
+
+class Progress(Message, frozen=True, kw_only=True):
+    """How far a device has come with an image; at a bounded rate, and once at the end."""
+
+    TOPIC = "progress"
+
+    device: Device
+    image_id: Sha256
+    request_id: Text = ""
+    offset: Count
+    size: Count
+    percent: Annotated[int, Meta(ge=0, le=100)]
+
+
+class Alert(Message, frozen=True, kw_only=True):
+    """What every alert has. The ``id`` is the same however often it is sent: receivers count it once."""
+
+    device: Device
+    file_version: Version
+    code: Text
+    response: Annotated[int, Meta(ge=0, le=255)] | None
+    at: float
+    """Seconds on the hub's clock when it was raised."""
+    reason: Text = ""
+    gbcs: Hex = ""
+    """The GBCS payload (DER) in hex, where one exists."""
+
+
+class FirmwareTransferAlert(Alert, frozen=True, kw_only=True):
+    """CCS08. 0x8F8A with response 0: transferred; 0x8F89 with 1 discarded, 2 hardware mismatch, 3 failed."""
+
+    TOPIC = "alert/firmware-transfer"
+
+    image_id: Sha256
+    request_id: Text
+
+
+class PpmidActivationAlert(Alert, frozen=True, kw_only=True):
+    """CS09 relayed from a PPMID: code 0x8F8B with response 0 success or 1 failure."""
+
+    TOPIC = "alert/ppmid-activation"
+
+
+class ActivationOutcome(Alert, frozen=True, kw_only=True):
+    """The device's answer to CS06: code "CS06", response 0 to 3; None: accepted, to be executed later."""
+
+    TOPIC = "alert/activation"
+
+    request_id: Text
+
+
+MESSAGES: Final[dict[str, type[Message]]] = {
+    kind.TOPIC: kind
+    for kind in (
+        JoinRequest,
+        DevicesRequest,
+        ImageOffer,
+        ActivateRequest,
+        ReadVersionRequest,
+        ImageChunk,
+        ImageWanted,
+        HubState,
+        Progress,
+        FirmwareTransferAlert,
+        PpmidActivationAlert,
+        ActivationOutcome,
+    )
+} | {f"response/{verb}": Response for verb in ("join", "devices", "offer", "activate", "read-version")}
+"""Topic below the hub's root -> what its payload is."""
+
+M = TypeVar("M", bound=Message)
+
+
+def topic(hub: Eui64, below: str) -> str:
+    """The full topic of this hub: ``topic(hub, ImageOffer.TOPIC)``, or ``topic(hub, "#")`` to subscribe."""
+    return f"{ROOT}/{hub.hex}/{below}"
+
+
+def topic_of(hub: Eui64, message: Message) -> str:
+    """The full topic on which this message travels."""
+    return topic(hub, f"response/{message.verb}" if isinstance(message, Response) else message.TOPIC)
+
+
+def split_topic(full: str) -> tuple[Eui64, str]:
+    """The hub and the part below its root.
+
+    Raises:
+        MessageError: if the topic is not one of a hub.
+    """
+    root, _, rest = full.partition(f"{ROOT}/")
+    hub, _, below = rest.partition("/")
+    if root or len(hub) != 16 or not below:
+        raise MessageError(f"{full[:120]!r} is no topic of a hub: expected {ROOT}/<16 hex digits>/...")
+    try:
+        return Eui64.parse(hub), below
+    except ValueError as error:
+        raise MessageError(str(error)) from None
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON; the same message gives the same bytes."""
+    return msgspec.json.encode(message)
+
+
+def decode(payload: bytes, kind: type[M]) -> M:
+    """Read a payload as one kind of message.
+
+    Raises:
+        MessageError: if it is not JSON, or a field is missing or wrong; the text names the field.
+    """
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MessageError(f"a payload that is no {kind.__name__}: {error}") from None
+
+
+def open_message(full_topic: str, payload: bytes) -> tuple[Eui64, Message]:
+    """Read a payload as what its topic says it is; gives the hub and the message.
+
+    Raises:
+        MessageError: if the topic or the payload breaks the contract.
+    """
+    hub, below = split_topic(full_topic)
+    kind = MESSAGES.get(below)
+    if kind is None:
+        raise MessageError(f"no message travels on {below[:120]!r}")
+    return hub, decode(payload, kind)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema components of every message, for the published contract."""
+    _, components = msgspec.json.schema_components(dict.fromkeys(MESSAGES.values()))
+    return components

@@ -1,0 +1,207 @@
+"""What a home file says: which radios a simulated house holds, and what each of them is.
+
+A home is a TOML file. It describes hardware as it leaves the shop: addresses, install codes, firmware
+versions. What happens afterwards (which network was joined, which firmware runs) is the business of the house
+that is built from it. Everything a person can get wrong in such a file is refused here, by name, before any
+radio exists.
+
+Homes that come with the package are known by their name (`demo`); any other is a path to a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from han.security.errors import InstallCodeError
+from han.security.install_code import parse_install_code
+from ota.eui64 import Eui64
+
+_SIXTEEN_BITS = Meta(ge=0, le=0xFFFF)
+_THIRTY_TWO_BITS = Meta(ge=0, le=0xFFFF_FFFF)
+
+SEVEN_HUNDRED_FIFTY_KILOBYTES = 750 * 1024
+"""Largest PPMID image that the modification expects; what a simulated device has room for by default."""
+
+
+class HomeError(ValueError):
+    """The home cannot be used. The message names the file, the place in it and what to write instead."""
+
+
+class Kind(Enum):
+    """The devices of GB homes that a firmware image can be meant for and that a simulated house can hold."""
+
+    PPMID = "PPMID"
+    HCALCS = "HCALCS"
+    GSME = "GSME"
+
+
+class Quirks(Enum):
+    """How thoroughly the virtual dongle behaves like dongles met in the field."""
+
+    REAL = "real"
+    PLAIN = "plain"
+
+
+class InstallCode(bytes):
+    """An install code with its CRC. It never shows itself in a text."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "InstallCode(hidden)"
+
+    __str__ = __repr__
+
+
+class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One device as it is delivered.
+
+    Times are in seconds. `query_period` is how often it asks for a new image by itself; `first_query_within`
+    bounds the random delay before the first time. `heeds_notify` says whether an Image Notify makes it ask
+    at once: a GSME's radio sleeps through it. A `silent` PPMID is one from before SECMP0007: it activates an
+    image but never sends the activation alert. `activates = false` is a fault on demand: the new firmware
+    never starts, the old one goes on. `supplier_key` is the public key (P-256, uncompressed point, hex) with
+    which an HCALCS or a GSME checks the signature behind the manufacturer image; without one it trusts it.
+    """
+
+    kind: Kind
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+    eui64: Eui64
+    install_code: InstallCode
+    manufacturer: Annotated[int, _SIXTEEN_BITS] = 0x121D
+    image_type: Annotated[int, _SIXTEEN_BITS]
+    file_version: Annotated[int, _THIRTY_TWO_BITS]
+    hardware_version: Annotated[int, _SIXTEEN_BITS] | None = None
+    storage: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] = SEVEN_HUNDRED_FIFTY_KILOBYTES
+    silent: bool = False
+    activates: bool = True
+    heeds_notify: bool | None = None
+    query_period: Annotated[float, Meta(ge=1)] | None = None
+    first_query_within: Annotated[float, Meta(ge=0)] = 30.0
+    join_retry: Annotated[float, Meta(ge=1)] = 15.0
+    supplier_key: Annotated[str, Meta(pattern=r"^04[0-9a-fA-F]{128}$")] | None = None
+
+    def __repr__(self) -> str:
+        return f"DeviceDescription({self.kind.value} {self.name!r} {self.eui64})"
+
+    @property
+    def seconds_between_queries(self) -> float:
+        """How often the device asks by itself: daily; a GSME every six hours, as nothing else reaches it."""
+        if self.query_period is not None:
+            return self.query_period
+        return 6 * 3600.0 if self.kind is Kind.GSME else 24 * 3600.0
+
+    @property
+    def is_reached_by_notify(self) -> bool:
+        """Whether an Image Notify makes the device ask at once."""
+        return self.kind is not Kind.GSME if self.heeds_notify is None else self.heeds_notify
+
+
+class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The virtual dongle that stands for the hub's radio: its address, EZSP version and serial speed."""
+
+    eui64: Eui64
+    ezsp: Annotated[int, Meta(ge=13, le=17)] = 13
+    baud: Annotated[int, Meta(ge=9600, le=4_000_000)] = 115_200
+    behaves: Quirks = Quirks.REAL
+
+
+class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A house: one dongle and any number of devices within reach of each other.
+
+    `channel` is the 2.4 GHz channel (11 to 26) on which the devices look for a network. `seed` decides
+    everything that is left to chance, unless whoever opens the house gives another.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=60)]
+    dongle: DongleDescription
+    devices: tuple[DeviceDescription, ...] = ()
+    channel: Annotated[int, Meta(ge=11, le=26)] = 15
+    seed: Annotated[int, Meta(ge=0)] = 1
+
+
+def parse_home(text: bytes, *, source: str = "home") -> Home:
+    """Read a home from the bytes of its TOML file. `source` is what the messages call it.
+
+    Raises:
+        HomeError: if anything in it is wrong; nothing is guessed.
+    """
+    try:
+        home = msgspec.toml.decode(text, type=Home, dec_hook=_decode_field)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise HomeError(f"{source}: {error}") from error
+    for complaint in _complaints(home):
+        raise HomeError(f"{source}: {complaint}")
+    return home
+
+
+def read_home(name_or_path: str) -> Home:
+    """The home that comes with the package under this name, or the one in the file at this path.
+
+    Raises:
+        HomeError: if there is no such home or file, or it cannot be used.
+    """
+    if "/" not in name_or_path and not name_or_path.endswith(".toml"):
+        if name_or_path not in home_names():
+            known = ", ".join(home_names())
+            raise HomeError(
+                f"no home is called {name_or_path!r}: there are {known}, or give a path to a .toml file"
+            )
+        return parse_home(
+            (_packaged() / f"{name_or_path}.toml").read_bytes(), source=f"home {name_or_path!r}"
+        )
+    try:
+        text = Path(name_or_path).read_bytes()
+    except OSError as error:
+        raise HomeError(f"{name_or_path}: cannot be read ({error.strerror})") from error
+    return parse_home(text, source=name_or_path)
+
+
+def home_names() -> tuple[str, ...]:
+    """The names of the homes that come with the package, in alphabetical order."""
+    files = (entry.name for entry in _packaged().iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml")))
+
+
+def _packaged() -> resources.abc.Traversable:
+    return resources.files("han.sim") / "homes"
+
+
+def _decode_field(kind: type[Any], value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"write it as text in quotes, not as {value!r}")  # noqa: TRY004 - msgspec names the place for a ValueError only
+    if kind is Eui64:
+        return Eui64.parse(value)
+    if kind is InstallCode:
+        return _install_code(value)
+    raise NotImplementedError(f"a home has no fields of type {kind.__name__}")
+
+
+def _install_code(text: str) -> InstallCode:
+    try:
+        return InstallCode(parse_install_code(text))
+    except InstallCodeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _complaints(home: Home) -> Iterator[str]:
+    names: dict[str, int] = {}
+    addresses: dict[Eui64, str] = {home.dongle.eui64: "the dongle"}
+    for place, device in enumerate(home.devices):
+        if device.name in names:
+            yield f"devices {names[device.name]} and {place} are both called {device.name!r}: give them names"
+        if device.eui64 in addresses:
+            yield f"device {device.name!r} has the EUI-64 of {addresses[device.eui64]}: give it its own"
+        if device.silent and device.kind is not Kind.PPMID:
+            yield f"device {device.name!r} is a {device.kind.value}: only a PPMID can be silent"
+        if device.supplier_key is not None and device.kind is Kind.PPMID:
+            yield f"device {device.name!r} is a PPMID: its images carry no signature, so no supplier_key"
+        names[device.name] = place
+        addresses[device.eui64] = repr(device.name)

@@ -1,0 +1,162 @@
+"""A home file is read strictly: what is wrong in it is named, and its secrets never are."""
+
+from __future__ import annotations
+
+import pytest
+
+from han.sim.home import HomeError, Kind, Quirks, home_names, parse_home, read_home
+from ota.eui64 import Eui64
+
+CODE = "19a47e1e70bcc9515adfa480fc2f8bf3c1b2"
+
+HOME = f"""
+name = "test"
+[dongle]
+eui64 = "00-DB-12-34-56-78-90-A2"
+[[devices]]
+kind = "PPMID"
+name = "ppmid"
+eui64 = "00-DB-12-34-56-78-90-A4"
+install_code = "{CODE}"
+image_type = 0x84
+file_version = 1
+"""
+
+SECOND = f"""
+[[devices]]
+kind = "HCALCS"
+name = "hcalcs"
+eui64 = "00-DB-12-34-56-78-90-A5"
+install_code = "{CODE}"
+image_type = 0x42
+file_version = 1
+"""
+
+
+def test_a_home_names_its_dongle_and_its_devices():
+    home = parse_home((HOME + SECOND).encode())
+
+    assert Eui64.parse("00-DB-12-34-56-78-90-A2") == home.dongle.eui64
+    assert [(device.kind, device.name) for device in home.devices] == [
+        (Kind.PPMID, "ppmid"),
+        (Kind.HCALCS, "hcalcs"),
+    ]
+    assert home.devices[0].install_code == bytes.fromhex(CODE)
+
+
+def test_what_is_left_out_has_a_documented_default():
+    home = parse_home(HOME.encode())
+
+    assert (home.channel, home.seed, home.dongle.ezsp, home.dongle.baud) == (15, 1, 13, 115_200)
+    assert home.dongle.behaves is Quirks.REAL
+    assert home.devices[0].manufacturer == 0x121D
+    assert home.devices[0].hardware_version is None
+    assert home.devices[0].seconds_between_queries == 86_400.0
+
+
+def test_a_gsme_asks_by_itself_because_its_radio_sleeps_through_a_notify():
+    home = parse_home((HOME + SECOND.replace("HCALCS", "GSME")).encode())
+
+    assert not home.devices[1].is_reached_by_notify
+    assert home.devices[1].seconds_between_queries == 6 * 3600.0
+    assert home.devices[0].is_reached_by_notify
+
+
+@pytest.mark.parametrize("name", home_names())
+def test_every_home_in_the_package_can_be_used(name):
+    assert read_home(name).name == name
+
+
+def test_the_home_of_the_demo_holds_one_of_each_and_a_silent_ppmid():
+    devices = read_home("demo").devices
+
+    assert sorted((device.kind.value, device.silent) for device in devices) == [
+        ("GSME", False),
+        ("HCALCS", False),
+        ("PPMID", False),
+        ("PPMID", True),
+    ]
+
+
+def test_a_home_can_be_a_file_anywhere(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(HOME)
+
+    assert read_home(str(path)).name == "test"
+
+
+def test_an_install_code_never_shows_itself():
+    home = parse_home(HOME.encode())
+
+    for text in (
+        repr(home),
+        str(home),
+        repr(home.devices[0].install_code),
+        f"{home.devices[0].install_code}",
+    ):
+        assert CODE not in text.lower()
+        assert str(bytes.fromhex(CODE)) not in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('kind = "PPMID"', 'kind = "IHD"', "'IHD' - at `$.devices[0].kind`"),
+        ('name = "ppmid"', 'name = "The Big One"', "$.devices[0].name"),
+        ("image_type = 0x84", "image_type = 0x10000", "<= 65535 - at `$.devices[0].image_type`"),
+        ("image_type = 0x84", "image_typ = 0x84", "unknown field `image_typ`"),
+        ("file_version = 1", 'file_version = "1"', "$.devices[0].file_version"),
+        ("file_version = 1", "", "missing required field `file_version`"),
+        ("78-90-A4", "78-90", "is no EUI-64"),
+        ('"00-DB-12-34-56-78-90-A4"', "5", "text in quotes"),
+        ("78-90-A4", "78-90-A2", "has the EUI-64 of the dongle"),
+        ("[dongle]", "channel = 27\n[dongle]", "<= 26 - at `$.channel`"),
+        ("[dongle]", "[dongle]\nezsp = 12", ">= 13"),
+        ("[dongle]", '[dongle]\nbehaves = "nice"', "'nice'"),
+        ("file_version = 1", 'file_version = 1\nsupplier_key = "04ab"', "$.devices[0].supplier_key"),
+        ("[[devices]]", "[[devices]", "line"),
+        (CODE, "words", "consists of hex digits"),
+        (CODE, CODE[:-2] + "00", "$.devices[0].install_code"),
+        (CODE, CODE[:-2], "$.devices[0].install_code"),
+    ],
+)
+def test_a_mistake_in_a_home_is_named_with_its_place(before, after, says):
+    assert before in HOME
+    with pytest.raises(HomeError, match="cottage") as caught:
+        parse_home(HOME.replace(before, after, 1).encode(), source="cottage.toml")
+
+    assert says in str(caught.value)
+    assert CODE[:8] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        (SECOND.replace('"hcalcs"', '"ppmid"'), "both called 'ppmid'"),
+        (SECOND.replace("90-A5", "90-A4"), "has the EUI-64 of 'ppmid'"),
+        (SECOND + "silent = true\n", "only a PPMID can be silent"),
+    ],
+)
+def test_two_devices_that_cannot_live_in_one_house_are_refused(second, says):
+    with pytest.raises(HomeError, match=says):
+        parse_home((HOME + second).encode())
+
+
+def test_a_ppmid_has_no_supplier_key():
+    with pytest.raises(HomeError, match="carry no signature"):
+        parse_home((HOME + f'supplier_key = "04{"ab" * 64}"\n').encode())
+
+
+def test_a_home_that_does_not_exist_is_refused_with_the_names_of_those_that_do():
+    with pytest.raises(HomeError, match="demo, ppmid, or give a path"):
+        read_home("villa")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(HomeError, match=r"nowhere\.toml: cannot be read"):
+        read_home(str(tmp_path / "nowhere.toml"))
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(HomeError, match="home: "):
+        parse_home(b"\xff\xfe\x00")

@@ -1,0 +1,45 @@
+"""What every test shares: the loop it runs on.
+
+Tests run on the virtual loop, where waiting takes no time. A test marked ``bench`` talks to other processes
+and gets the ordinary loop, as does one that asks for it with
+``@pytest.mark.asyncio(loop_factories=["ordinary"])``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from han.clock import VirtualLoop, rebind_for_simulation, virtual_loop_factory
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def _settling_loop_factory() -> asyncio.AbstractEventLoop:
+    """For pseudo-terminals, whose bytes a kernel thread carries: waits a little before it jumps."""
+    return VirtualLoop(settle=0.003)
+
+
+FACTORIES: dict[str, LoopFactory] = {
+    "virtual": virtual_loop_factory,
+    "settling": _settling_loop_factory,
+    "ordinary": asyncio.SelectorEventLoop,
+}
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """Which loops a test may run on; by default the one named for its kind."""
+    marker = item.get_closest_marker("asyncio")
+    if marker is not None and "loop_factories" in marker.kwargs:
+        return FACTORIES
+    name = "ordinary" if item.get_closest_marker("bench") else "virtual"
+    return {name: FACTORIES[name]}
+
+
+@pytest.fixture
+def rebound() -> Iterator[None]:
+    """Every listed third-party source of time and entropy follows the test's loop and seed 7."""
+    with rebind_for_simulation(seed=7):
+        yield

@@ -31,7 +31,7 @@ fixtures: $(VENV)/.ready
 
 requirements: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --extra dev --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	$(BIN)/pip-compile --extra dev --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 		--allow-unsafe --strip-extras --no-header --output-file requirements.txt pyproject.toml
 
 clean:

@@ -1,0 +1,218 @@
+"""The hub's flash: its memory and the image in its slot, safe against power loss at any instant.
+
+* ``memory.json`` is replaced whole: written beside, synchronised, renamed. It carries a checksum.
+* ``<image id>.part`` grows while an image arrives. Its octets are synchronised before the memory says that
+they are
+  there, and the memory carries the hash of them, so an arrival goes on exactly where it is safe.
+* ``<image id>.ota`` appears by one rename when the last octet is safe and the hash of the whole is right:
+  an image is there whole or not at all.
+
+A file that nothing refers to is what a power cut left over; opening the flash removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from hub import memory as memories
+from hub.disk import Disk
+from hub.errors import OurError, SurroundingsError
+from hub.memory import Arrival, Memory
+from hub.slot import Stage
+
+MEMORY: Final = "memory.json"
+BESIDE: Final = "memory.new"
+
+
+class FlashError(SurroundingsError):
+    """The disk refuses, or what lies on it is not what we wrote."""
+
+
+class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in ``memory.json``."""
+
+    sha256: str
+    memory: msgspec.Raw
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Let a disk's refusal out as FlashError; also usable as a decorator."""
+    try:
+        yield
+    except OSError as error:
+        raise FlashError(f"the state directory cannot be used: {error}; free some space or fix it") from error
+
+
+class Flash:
+    """Memory and image on a disk. Opening it brings it into a consistent state.
+
+    Raises:
+        FlashError: if the disk refuses, or its content is damaged beyond what a power cut explains.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._memory = self._load()
+        self._hash = hashlib.sha256()
+        self._received = 0
+        self._settle()
+
+    @property
+    def memory(self) -> Memory:
+        """What was last kept."""
+        return self._memory
+
+    @property
+    def received(self) -> int:
+        """Octets of the arriving image that are safe."""
+        return self._received
+
+    @_translated()
+    def keep(self, memory: Memory) -> None:
+        """Replace the memory; safe when this returns. An unchanged memory costs nothing."""
+        if memory == self._memory:
+            return
+        raw = memories.to_bytes(memory)
+        sealed = _Sealed(sha256=hashlib.sha256(raw).hexdigest(), memory=msgspec.Raw(raw))
+        self._disk.write(BESIDE, msgspec.json.encode(sealed))
+        self._disk.sync(BESIDE)
+        self._disk.rename(BESIDE, MEMORY)
+        self._disk.sync_names()
+        self._memory = memory
+
+    def change(self, **changes: object) -> None:
+        """Keep the memory with these fields changed."""
+        self.keep(msgspec.structs.replace(self._memory, **changes))
+
+    @_translated()
+    def begin(self, memory: Memory) -> None:
+        """Keep a memory whose held image now starts to arrive; a former image goes."""
+        self.keep(msgspec.structs.replace(memory, arrival=Arrival()))
+        self._hash = hashlib.sha256()
+        self._received = 0
+        self._sweep()
+
+    @_translated()
+    def append(self, offset: int, data: bytes) -> int:
+        """Add the next octets of the arriving image; safe when this returns. Gives how many are there now."""
+        held = self._memory.held
+        if held is None or held.stage is not Stage.ARRIVING or offset != self._received:
+            raise OurError(f"octets from {offset} do not follow the {self._received} that have arrived")
+        name = _part(held.image_id)
+        self._disk.write_at(name, offset, data)
+        self._disk.sync(name)
+        if offset == 0:
+            self._disk.sync_names()
+        self._hash.update(data)
+        self._received += len(data)
+        self.change(arrival=Arrival(received=self._received, prefix_sha256=self._hash.hexdigest()))
+        return self._received
+
+    @_translated()
+    def arrived_image(self) -> bytes:
+        """All octets of the arriving image, for checking before it is stored."""
+        held = self._memory.held
+        data = None if held is None else self._disk.read(_part(held.image_id))
+        if data is None:
+            raise OurError("no image is arriving")
+        return data
+
+    def is_whole(self) -> bool:
+        """Whether all octets have arrived and their hash is the image's id."""
+        held = self._memory.held
+        return held is not None and self._received == held.size and self._hash.hexdigest() == held.image_id
+
+    @_translated()
+    def store(self, memory: Memory) -> None:
+        """Turn the whole arrival into the stored image and keep the memory that says so."""
+        if not self.is_whole() or self._memory.held is None:
+            raise OurError("the image is not whole: it cannot be stored")
+        image_id = self._memory.held.image_id
+        self._disk.rename(_part(image_id), _whole(image_id))
+        self._disk.sync_names()
+        # A power cut here leaves a whole file and a memory that says "arriving": _settle knows that case.
+        self.keep(msgspec.structs.replace(memory, arrival=None))
+
+    @_translated()
+    def image(self) -> bytes | None:
+        """The stored image, if one is stored."""
+        held = self._memory.held
+        if held is None or held.stage is not Stage.STORED:
+            return None
+        data = self._disk.read(_whole(held.image_id))
+        if data is None or hashlib.sha256(data).hexdigest() != held.image_id:
+            raise FlashError(f"the stored image {held.image_id[:12]} is damaged: empty the state directory")
+        return data
+
+    @_translated()
+    def clear(self, memory: Memory) -> None:
+        """Keep a memory without an image, then remove the image's file."""
+        self.keep(msgspec.structs.replace(memory, held=None, arrival=None, file_version=None))
+        self._received = 0
+        self._sweep()
+
+    @_translated()
+    def _load(self) -> Memory:
+        raw = self._disk.read(MEMORY)
+        if raw is None:
+            return Memory()
+        try:
+            sealed = msgspec.json.decode(raw, type=_Sealed)
+            if hashlib.sha256(sealed.memory).hexdigest() != sealed.sha256:
+                raise FlashError(f"{MEMORY} in the state directory fails its checksum: restore or remove it")
+            return memories.from_bytes(bytes(sealed.memory))
+        except (msgspec.DecodeError, ValueError) as error:
+            raise FlashError(
+                f"{MEMORY} in the state directory cannot be read ({error}): remove it"
+            ) from error
+
+    @_translated()
+    def _settle(self) -> None:
+        """Finish or undo what a power cut interrupted."""
+        held = self._memory.held
+        if held is not None and held.stage is Stage.ARRIVING:
+            if (
+                self._disk.read(_part(held.image_id)) is None
+                and self._disk.read(_whole(held.image_id)) is not None
+            ):
+                # Cut off inside ``store``: back to "arriving, all there", and the owner stores it again.
+                self._disk.rename(_whole(held.image_id), _part(held.image_id))
+                self._disk.sync_names()
+            self._resume(held.image_id, self._memory.arrival or Arrival())
+        self._sweep()
+
+    def _resume(self, image_id: str, arrival: Arrival) -> None:
+        """Go on after the octets that the memory vouches for; start afresh if they are not what they were."""
+        prefix = (self._disk.read(_part(image_id)) or b"")[: arrival.received]
+        found = hashlib.sha256(prefix)
+        if len(prefix) == arrival.received and (not prefix or found.hexdigest() == arrival.prefix_sha256):
+            self._hash, self._received = found, len(prefix)
+        else:
+            self.change(arrival=Arrival())
+
+    def _sweep(self) -> None:
+        """Remove every file that the memory does not refer to."""
+        wanted = {MEMORY}
+        held = self._memory.held
+        if held is not None:
+            wanted.add(_whole(held.image_id) if held.stage is Stage.STORED else _part(held.image_id))
+        ours = [name for name in self._disk.names() if name.endswith((".part", ".ota", ".new"))]
+        leftovers = [name for name in ours if name not in wanted]
+        for name in leftovers:
+            self._disk.remove(name)
+        if leftovers:
+            self._disk.sync_names()
+
+
+def _part(image_id: str) -> str:
+    return f"{image_id}.part"
+
+
+def _whole(image_id: str) -> str:
+    return f"{image_id}.ota"

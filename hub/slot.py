@@ -1,0 +1,330 @@
+"""The hub's image slot: one image for GSME, PPMID and HCALCS together.
+
+Three rules, and every decision comes back as a value; this file writes nothing and tells nobody.
+
+* A GSME image takes the slot at any moment, whatever the other image is doing.
+* An image that is still needed is safe from images of lower priority. Needed means: a target of it has
+neither
+  finished nor failed, and its retention (14 days from the moment it was complete) has not passed. Between
+  images of equal priority a policy decides.
+* An image that is no longer needed may go, but stays until the space is wanted: the retention is a minimum.
+
+Times are UTC seconds, given as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
+from typing import Final, Protocol
+
+from hub.errors import OurError
+from ota.eui64 import Eui64
+
+DAY: Final = 86_400.0
+SLOT_TYPES: Final = ("GSME", "PPMID", "HCALCS")
+"""The device types whose images share this slot; an ESME's image would have a slot of its own."""
+
+
+class Priority(IntEnum):
+    """Who may take the slot from whom. The gas meter wakes for seconds, so its image goes first."""
+
+    ORDINARY = 0
+    GAS = 1
+
+
+class Stage(StrEnum):
+    """How far an image has come on its way into the slot."""
+
+    ARRIVING = "arriving"
+    STORED = "stored"
+
+
+class Fate(StrEnum):
+    """What became of an image at one target."""
+
+    WAITING = "waiting"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One target of an image, and the request in whose name it gets it."""
+
+    device: Eui64
+    device_type: str
+    request_id: str
+    service_request: str
+    fate: Fate = Fate.WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The image in the slot: ``since`` is when it was complete, or, while it arrives, when it was offered."""
+
+    image_id: str
+    size: int
+    stage: Stage
+    since: float
+    assignments: tuple[Assignment, ...]
+
+    @property
+    def priority(self) -> Priority:
+        """The highest that any of its targets gives it."""
+        return _priority(self.assignments)
+
+    @property
+    def unfinished(self) -> tuple[Assignment, ...]:
+        """The targets that have neither finished nor failed."""
+        return tuple(each for each in self.assignments if each.fate is Fate.WAITING)
+
+    def assignment(self, device: Eui64) -> Assignment | None:
+        """What this image has to do with the device, if anything."""
+        return next((each for each in self.assignments if each.device == device), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image that asks for the slot."""
+
+    image_id: str
+    size: int
+    assignments: tuple[Assignment, ...]
+
+    @property
+    def priority(self) -> Priority:
+        """The highest that any of its targets gives it."""
+        return _priority(self.assignments)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The slot is its: the image may arrive."""
+
+    image: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The slot has this very image already, or it is arriving; ``added`` targets now wait for it too."""
+
+    image: Held
+    added: tuple[Assignment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preempted:
+    """An image had to go. Each unfinished target is owed one discard alert."""
+
+    victim: Held
+    by: str
+    why: str
+
+    @property
+    def stage(self) -> Stage:
+        """Whether it was still arriving, or lay in the slot."""
+        return self.victim.stage
+
+    @property
+    def unfinished(self) -> tuple[Assignment, ...]:
+        """The targets that will not get it."""
+        return self.victim.unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The slot stays as it was; ``code`` is the contract's word for why."""
+
+    why: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The retention has passed and the slot is set to let go then."""
+
+    image: Held
+
+
+Decision = Accepted | Joined | Preempted | Refused | Expired
+
+
+class EqualPriorityPolicy(Protocol):
+    """Decides between two images of the same priority when the held one is still needed."""
+
+    def gives_way(self, held: Held, candidate: Candidate, now: float) -> bool:
+        """Whether the held image makes room."""
+        ...
+
+
+class KeepTheWaiting:
+    """The default: whoever came first keeps the slot while needed; the other is told "too busy".
+
+    Retention is promised for at least 14 days, and the promise would be worth little if the next supplier's
+    image could end it. The working group's "too busy" answer and its retries exist for this case.
+    """
+
+    def gives_way(self, held: Held, candidate: Candidate, now: float) -> bool:  # noqa: ARG002 - the protocol's
+        """Never."""
+        return False
+
+
+class LatestWins:
+    """The newer offer always takes the slot from one of the same priority."""
+
+    def gives_way(self, held: Held, candidate: Candidate, now: float) -> bool:  # noqa: ARG002 - the protocol's
+        """Always."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSettings:
+    """What the standards leave open about the slot.
+
+    Attributes:
+        capacity: octets; 750 KB was the forecast maximum, here in its larger reading.
+        retention: seconds for which a needed image is safe; at least 14 days.
+        lets_go_by_itself: whether the image goes when its retention has passed, or stays till space is
+        wanted. equal_priority: who wins between images of the same priority.
+    """
+
+    capacity: int = 750 * 1024
+    retention: float = 14 * DAY
+    lets_go_by_itself: bool = False
+    equal_priority: EqualPriorityPolicy = field(default_factory=KeepTheWaiting)
+
+
+class Slot:
+    """One place for one image.
+
+    Args:
+        settings: capacity, retention, policy.
+        held: what lay in it before a restart.
+    """
+
+    def __init__(self, settings: SlotSettings, held: Held | None = None) -> None:
+        self._settings = settings
+        self._held = held
+
+    @property
+    def held(self) -> Held | None:
+        """The image in the slot, arriving or stored."""
+        return self._held
+
+    def retained_until(self) -> float | None:
+        """When the promise to keep the held image ends (UTC seconds)."""
+        return None if self._held is None else self._held.since + self._settings.retention
+
+    def is_needed(self, now: float) -> bool:
+        """Whether a target still waits for the held image and its retention has not passed."""
+        if self._held is None or not self._held.unfinished:
+            return False
+        return now < self._held.since + self._settings.retention
+
+    def offer(self, candidate: Candidate, now: float) -> list[Decision]:
+        """Ask for the slot; gives what happens, in order. Only Accepted and Joined change the slot."""
+        refusal = self._unfit(candidate)
+        if refusal is not None:
+            return [refusal]
+        if self._held is not None and self._held.image_id == candidate.image_id:
+            return [self._join(self._held, candidate, now)]
+        if self._held is None:
+            return [self._accept(candidate, now)]
+        yields = self._yields(self._held, candidate, now)
+        if isinstance(yields, Refused):
+            return [yields]
+        return [Preempted(self._held, by=candidate.image_id, why=yields), self._accept(candidate, now)]
+
+    def complete(self, now: float) -> Held:
+        """The arriving image is whole and safe: its retention begins."""
+        self._held = replace(self._occupied(), stage=Stage.STORED, since=now)
+        return self._held
+
+    def conclude(self, device: Eui64, fate: Fate) -> Assignment | None:
+        """A target has finished or failed. Gives its assignment, or None if that was already so."""
+        held = self._occupied()
+        before = held.assignment(device)
+        if before is None or before.fate is not Fate.WAITING:
+            return None
+        after = replace(before, fate=fate)
+        self._held = replace(
+            held, assignments=tuple(after if each is before else each for each in held.assignments)
+        )
+        return after
+
+    def discard(self) -> Held:
+        """Empty the slot, for instance because what arrived is no image; gives what was in it."""
+        held, self._held = self._occupied(), None
+        return held
+
+    def timer(self) -> float | None:
+        """When ``tick`` would have something to say (UTC seconds)."""
+        return self.retained_until() if self._settings.lets_go_by_itself else None
+
+    def tick(self, now: float) -> list[Decision]:
+        """Let the image go if the slot is set to do so and the retention has passed."""
+        due = self.timer()
+        if due is None or now < due:
+            return []
+        return [Expired(self.discard())]
+
+    def _unfit(self, candidate: Candidate) -> Refused | None:
+        for each in candidate.assignments:
+            if each.device_type not in SLOT_TYPES:
+                why = f"{each.device} is an {each.device_type}: this slot is for {', '.join(SLOT_TYPES)}"
+                return Refused(why, "unsupported-device-type")
+        if candidate.size > self._settings.capacity:
+            why = f"the image has {candidate.size} octets, the slot {self._settings.capacity}"
+            return Refused(why, "too-large")
+        return None
+
+    def _yields(self, held: Held, candidate: Candidate, now: float) -> str | Refused:
+        """Why the held image makes room, or the refusal."""
+        if not held.unfinished:
+            return "every target had finished or failed"
+        if not self.is_needed(now):
+            return "its retention had passed"
+        if candidate.priority > held.priority:
+            return "a GSME image takes the slot"
+        if candidate.priority == held.priority and self._settings.equal_priority.gives_way(
+            held, candidate, now
+        ):
+            return "the policy for equal priority gave way"
+        waiting = len(held.unfinished)
+        rank = "a GSME image" if held.priority > candidate.priority else "an image of the same priority"
+        return Refused(
+            f"the slot holds {rank} that {waiting} target(s) still need: offer again later", "too-busy"
+        )
+
+    def _accept(self, candidate: Candidate, now: float) -> Accepted:
+        self._held = Held(candidate.image_id, candidate.size, Stage.ARRIVING, now, candidate.assignments)
+        return Accepted(self._held)
+
+    def _join(self, held: Held, candidate: Candidate, now: float) -> Decision:
+        """A repeated offer changes nothing; a new request for the same image adds its targets, from new."""
+        if candidate.size != held.size:
+            why = f"this image is known with {held.size} octets, not {candidate.size}"
+            return Refused(why, "invalid-image")
+        added = tuple(
+            each
+            for each in candidate.assignments
+            if (known := held.assignment(each.device)) is None or known.request_id != each.request_id
+        )
+        if added:
+            renewed = {each.device for each in added}
+            kept = tuple(each for each in held.assignments if each.device not in renewed)
+            # A new request is promised the whole retention, whenever the image itself came.
+            self._held = replace(held, assignments=kept + added, since=now)
+        return Joined(self._occupied(), added)
+
+    def _occupied(self) -> Held:
+        if self._held is None:
+            raise OurError("the slot is empty: only a held image can be completed, concluded or discarded")
+        return self._held
+
+
+def _priority(assignments: Sequence[Assignment]) -> Priority:
+    gas = any(each.device_type == "GSME" for each in assignments)
+    return Priority.GAS if gas else Priority.ORDINARY

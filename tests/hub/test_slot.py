@@ -1,0 +1,191 @@
+import pytest
+
+from hub.errors import OurError
+from hub.slot import (
+    DAY,
+    Accepted,
+    Assignment,
+    Candidate,
+    Expired,
+    Fate,
+    Joined,
+    LatestWins,
+    Preempted,
+    Priority,
+    Refused,
+    Slot,
+    SlotSettings,
+    Stage,
+)
+from ota.eui64 import Eui64
+
+GSME = Eui64.parse("00-DB-12-34-56-78-90-A1")
+PPMID = Eui64.parse("00-DB-12-34-56-78-90-A4")
+HCALCS = Eui64.parse("00-DB-12-34-56-78-90-A5")
+OTHER_PPMID = Eui64.parse("00-DB-12-34-56-78-90-B4")
+TYPES = {GSME: "GSME", PPMID: "PPMID", HCALCS: "HCALCS", OTHER_PPMID: "PPMID"}
+
+
+def image(name: str, *devices: Eui64, request: str = "", size: int = 1000) -> Candidate:
+    service = "11.4" if TYPES[devices[0]] == "PPMID" else "11.1"
+    request = request or f"request-{name}"
+    return Candidate(name, size, tuple(Assignment(each, TYPES[each], request, service) for each in devices))
+
+
+def slot_holding(candidate: Candidate, **settings) -> Slot:
+    slot = Slot(SlotSettings(**settings))
+    slot.offer(candidate, now=0.0)
+    slot.complete(now=0.0)
+    return slot
+
+
+def test_an_empty_slot_takes_what_comes():
+    [accepted] = Slot(SlotSettings()).offer(image("a", PPMID), now=5.0)
+    assert isinstance(accepted, Accepted)
+    assert (accepted.image.stage, accepted.image.since) == (Stage.ARRIVING, 5.0)
+
+
+def test_a_gas_image_takes_the_place_of_the_waiting_one():
+    slot = slot_holding(image("a", PPMID, OTHER_PPMID))
+    preempted, accepted = slot.offer(image("g", GSME), now=10.0)
+    assert isinstance(preempted, Preempted)
+    assert preempted.stage is Stage.STORED
+    assert [each.device for each in preempted.unfinished] == [PPMID, OTHER_PPMID]
+    assert isinstance(accepted, Accepted)
+    assert accepted.image.priority is Priority.GAS
+
+
+def test_a_gas_image_takes_the_place_of_one_that_is_still_arriving():
+    slot = Slot(SlotSettings())
+    slot.offer(image("a", HCALCS), now=0.0)
+    preempted, _ = slot.offer(image("g", GSME), now=1.0)
+    assert isinstance(preempted, Preempted)
+    assert preempted.stage is Stage.ARRIVING
+
+
+def test_a_target_that_has_finished_is_owed_no_discard_alert():
+    slot = slot_holding(image("a", PPMID, OTHER_PPMID))
+    slot.conclude(PPMID, Fate.FINISHED)
+    preempted, _ = slot.offer(image("g", GSME), now=10.0)
+    assert isinstance(preempted, Preempted)
+    assert [each.device for each in preempted.unfinished] == [OTHER_PPMID]
+
+
+@pytest.mark.parametrize("device", [PPMID, HCALCS])
+def test_nothing_displaces_a_gas_image_that_is_still_needed(device):
+    slot = slot_holding(image("g", GSME))
+    [refused] = slot.offer(image("a", device), now=14 * DAY - 1)
+    assert isinstance(refused, Refused)
+    assert refused.code == "too-busy"
+    assert slot.held is not None
+    assert slot.held.image_id == "g"
+
+
+@pytest.mark.parametrize("fate", [Fate.FINISHED, Fate.FAILED])
+def test_a_gas_image_whose_targets_are_done_makes_room(fate):
+    slot = slot_holding(image("g", GSME))
+    slot.conclude(GSME, fate)
+    preempted, accepted = slot.offer(image("a", PPMID), now=60.0)
+    assert isinstance(preempted, Preempted)
+    assert preempted.unfinished == ()
+    assert isinstance(accepted, Accepted)
+
+
+def test_an_image_nobody_collects_is_held_on_day_15_and_displaced_on_day_20():
+    slot = slot_holding(image("a", PPMID))
+    assert slot.tick(15 * DAY) == []
+    assert slot.held is not None
+    preempted, _ = slot.offer(image("b", OTHER_PPMID), now=20 * DAY)
+    assert isinstance(preempted, Preempted)
+    assert preempted.why == "its retention had passed"
+    assert [each.device for each in preempted.unfinished] == [PPMID]
+
+
+def test_retention_counts_from_the_moment_the_image_was_complete():
+    slot = Slot(SlotSettings())
+    slot.offer(image("a", PPMID), now=0.0)
+    slot.complete(now=3 * DAY)
+    assert slot.retained_until() == 17 * DAY
+    assert slot.is_needed(16 * DAY)
+    assert not slot.is_needed(17 * DAY)
+
+
+def test_a_slot_can_be_set_to_let_go_by_itself():
+    slot = slot_holding(image("a", PPMID), lets_go_by_itself=True)
+    assert slot.timer() == 14 * DAY
+    assert slot.tick(14 * DAY - 1) == []
+    [expired] = slot.tick(14 * DAY)
+    assert isinstance(expired, Expired)
+    assert slot.held is None
+
+
+def test_equal_priority_keeps_the_waiting_image_by_default():
+    [refused] = slot_holding(image("a", PPMID)).offer(image("b", HCALCS), now=60.0)
+    assert isinstance(refused, Refused)
+    assert refused.code == "too-busy"
+
+
+def test_equal_priority_can_be_decided_for_the_latest():
+    slot = slot_holding(image("g", GSME), equal_priority=LatestWins())
+    assert isinstance(slot.offer(image("h", GSME), now=1.0)[0], Preempted)
+    [refused] = slot.offer(image("a", PPMID), now=2.0)
+    assert isinstance(refused, Refused)
+
+
+def test_a_repeated_offer_changes_nothing():
+    slot = slot_holding(image("a", PPMID))
+    before = slot.held
+    [joined] = slot.offer(image("a", PPMID), now=60.0)
+    assert isinstance(joined, Joined)
+    assert joined.added == ()
+    assert slot.held == before
+
+
+def test_a_new_request_for_the_held_image_adds_its_targets():
+    slot = slot_holding(image("a", PPMID))
+    slot.conclude(PPMID, Fate.FAILED)
+    [joined] = slot.offer(image("a", PPMID, OTHER_PPMID, request="again"), now=DAY)
+    assert isinstance(joined, Joined)
+    assert [(each.device, each.fate) for each in joined.image.unfinished] == [
+        (PPMID, Fate.WAITING),
+        (OTHER_PPMID, Fate.WAITING),
+    ]
+    assert slot.retained_until() == 15 * DAY
+
+
+def test_a_fate_is_told_once():
+    slot = slot_holding(image("a", PPMID))
+    assert slot.conclude(PPMID, Fate.FINISHED) is not None
+    assert slot.conclude(PPMID, Fate.FAILED) is None
+    assert slot.conclude(GSME, Fate.FINISHED) is None
+
+
+@pytest.mark.parametrize("device_type", ["IHD", "ESME", "CAD", ""])
+def test_the_slot_is_not_for_other_device_types(device_type):
+    slot = Slot(SlotSettings())
+    stranger = Candidate("a", 10, (Assignment(PPMID, device_type, "r", "11.1"),))
+    [refused] = slot.offer(stranger, now=0.0)
+    assert isinstance(refused, Refused)
+    assert refused.code == "unsupported-device-type"
+    assert slot.held is None
+
+
+def test_an_image_larger_than_the_slot_is_refused_even_for_gas():
+    slot = slot_holding(image("a", PPMID))
+    [refused] = slot.offer(image("g", GSME, size=750 * 1024 + 1), now=1.0)
+    assert isinstance(refused, Refused)
+    assert refused.code == "too-large"
+
+
+def test_the_same_image_with_another_size_is_refused():
+    [refused] = slot_holding(image("a", PPMID)).offer(image("a", PPMID, size=7), now=1.0)
+    assert isinstance(refused, Refused)
+    assert refused.code == "invalid-image"
+
+
+def test_an_empty_slot_has_nothing_to_complete():
+    slot = Slot(SlotSettings())
+    assert slot.timer() is None
+    for act in (slot.discard, lambda: slot.complete(0.0), lambda: slot.conclude(PPMID, Fate.FAILED)):
+        with pytest.raises(OurError):
+            act()

@@ -1,9 +1,9 @@
 """The commands of the OTA Upgrade cluster, each a value that knows its octets.
 
 What one side sends is what the other receives: client, server, simulator and tests share these classes.
-All integers on the wire are little-endian. A command that ends early is malformed; octets behind its last known
-field are skipped, because later revisions of the cluster add fields at the end (Image Notify alone is taken
-literally, as deployed clients do). Ids and layouts: ZCL7 clause 11.13.
+All integers on the wire are little-endian. A command that ends early is malformed; octets behind its last
+known field are skipped, because later revisions of the cluster add fields at the end (Image Notify alone is
+taken literally, as deployed clients do). Ids and layouts: ZCL7 clause 11.13.
 
 Packed by ``struct``: two of these cross the bench for each block of an image.
 """
@@ -80,7 +80,7 @@ def _unpack(layout: Struct, payload: bytes, at: int, name: str) -> tuple[int, ..
 
 @dataclass(frozen=True, slots=True)
 class ImageNotify:
-    """The server says that something is new. A unicast one always leads to a query, whatever its fields say."""
+    """The server says that something is new. In unicast it always leads to a query, whatever it says."""
 
     COMMAND_ID: ClassVar[int] = 0x00
     FROM_SERVER: ClassVar[bool] = True
@@ -207,7 +207,8 @@ class QueryNextImageResponse:
 class ImageBlockRequest:
     """The client asks for the octets from ``file_offset`` on.
 
-    The unit of ``minimum_block_period`` depends on the cluster revision: milliseconds in 1 and 3, seconds in 2.
+    The unit of ``minimum_block_period`` depends on the cluster revision: milliseconds in 1 and 3, seconds
+    in 2.
     """
 
     COMMAND_ID: ClassVar[int] = 0x03
@@ -222,7 +223,7 @@ class ImageBlockRequest:
     minimum_block_period: int | None = None
 
     def payload(self) -> bytes:
-        """The ZCL payload: 14 octets, 8 more with an address, 2 more with a period. Raises OurError for a bad field."""
+        """The ZCL payload: 14 octets, 8 more with an address, 2 with a period. Raises OurError for a bad field."""
         control = (self.node_address is not None) | (self.minimum_block_period is not None) << 1
         octets = _pack(
             _BLOCK_REQUEST,
@@ -340,8 +341,8 @@ class ImageBlockResponse:
 class ImageBlockWait:
     """The server says when to ask again (status WAIT_FOR_DATA).
 
-    With ``current_time`` 0 the request time is a delay in seconds; otherwise both are seconds since 2000-01-01
-    UTC. ``minimum_block_period`` is None as servers of before that field send it.
+    With ``current_time`` 0 the request time is a delay in seconds; otherwise both are seconds since
+    2000-01-01 UTC. ``minimum_block_period`` is None as servers of before that field send it.
     """
 
     COMMAND_ID: ClassVar[int] = 0x05

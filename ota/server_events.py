@@ -1,0 +1,146 @@
+"""What the hub's OTA machine can tell: read this file to know all of it.
+
+``image_id`` is the SHA-256 of the upgrade file, in hex. Offsets and sizes are octets; offset 0 is the first
+octet of the OTA header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ota.eui64 import Eui64
+from ota.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSeen:
+    """A device told what it runs, in a Query Next Image Request."""
+
+    peer: Eui64
+    manufacturer: int
+    image_type: int
+    file_version: int
+    hardware_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """An Image Notify goes out to a target; ``attempt`` counts from 1."""
+
+    peer: Eui64
+    image_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStarted:
+    """A target asks for blocks, from this offset: anew, or where it stood before one of us restarted."""
+
+    peer: Eui64
+    image_id: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockServed:
+    """The Send just before this event carries these octets."""
+
+    peer: Eui64
+    image_id: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferCompleted:
+    """A target holds the whole image and found it good (Upgrade End Request SUCCESS). Once per target."""
+
+    peer: Eui64
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferInterrupted:
+    """A target broke off but may try again: it is notified once more."""
+
+    peer: Eui64
+    image_id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed:
+    """A target will not take this image: it said so, or broke off too often."""
+
+    peer: Eui64
+    image_id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareMismatch:
+    """A target's hardware version lies outside the range in the image's header. Once per target."""
+
+    peer: Eui64
+    image_id: str
+    hardware_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyRunning:
+    """A target asks for the next image while it runs the version that is offered. Once per target."""
+
+    peer: Eui64
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStalled:
+    """A target in mid-download fell silent before ``offset``; it is notified again."""
+
+    peer: Eui64
+    image_id: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockShrunk:
+    """The radio could not carry a block to this target: from now on its blocks have ``size`` octets."""
+
+    peer: Eui64
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request was turned down with this status."""
+
+    peer: Eui64
+    why: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRefused:
+    """A device turned down a command of ours with a Default Response."""
+
+    peer: Eui64
+    command_id: int
+    status: Status
+
+
+Event = (
+    VersionSeen
+    | Notified
+    | TransferStarted
+    | BlockServed
+    | TransferCompleted
+    | TransferInterrupted
+    | TransferFailed
+    | HardwareMismatch
+    | AlreadyRunning
+    | TransferStalled
+    | BlockShrunk
+    | Refused
+    | PeerRefused
+)

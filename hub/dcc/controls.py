@@ -100,7 +100,8 @@ class InProgress:
 class Retries:
     """Control 2: when to try again after "too busy" or "not available".
 
-    Today: once at once, then every hour for 24 hours, then a time-out. The working group proposed four days in
+    Today: once at once, then every hour for 24 hours, then a time-out. The working group proposed four days
+        in
     all cases; whether that was adopted is not known, so the horizon is a setting.
     """
 
@@ -158,9 +159,7 @@ class BatchSettings:
         if self.size < 1 or self.interval < 0:
             raise ValueError("a batch needs a size of at least 1 and an interval of at least 0 s")
         if self.size > 1 and self.interval == 0:
-            raise ValueError(
-                "a batch of more than one needs an interval above 0 s, or it may wait for ever"
-            )
+            raise ValueError("a batch of more than one needs an interval above 0 s, or it may wait for ever")
 
 
 class Batch(Generic[T]):

@@ -8,9 +8,9 @@ in ``aps_commands``.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from han.sim.wire import seal as _seal
 from han.sim.wire.errors import WireError
@@ -71,8 +71,7 @@ class Fragment:
     ack_bits: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ApsFrame:
+class ApsFrame(NamedTuple):
     """An application support frame.
 
     With ``security`` the payload is sealed after ``parse`` and plain after ``open_frame``; it never shows
@@ -89,13 +88,17 @@ class ApsFrame:
     cluster: int = 0
     profile: int = 0
     source_endpoint: int = 0
-    payload: bytes = field(default=b"", repr=False)
+    payload: bytes = b""
     delivery: Delivery = Delivery.UNICAST
     group: int | None = None
     security: bool = False
     ack_request: bool = False
     ack_format: bool = False
     fragment: Fragment | None = None
+
+    def __repr__(self) -> str:
+        shown = self._asdict() | {"payload": f"<{len(self.payload)} octets>"}
+        return f"ApsFrame({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def header(self) -> bytes:
         """The octets before the auxiliary header or the payload."""
@@ -208,8 +211,7 @@ def _read_fragment(reader: Reader, frame_type: FrameType) -> Fragment | None:
     return Fragment(FragmentKind(kind), block, reader.u8() if frame_type is FrameType.ACK else None)
 
 
-@dataclass(frozen=True, slots=True)
-class ApsAuxiliary:
+class ApsAuxiliary(NamedTuple):
     """The auxiliary header of a secured APS frame. ``source`` is there with the extended nonce only."""
 
     key_identifier: KeyIdentifier
@@ -270,7 +272,7 @@ def seal(
     if key_identifier is KeyIdentifier.NETWORK:
         raise ValueError("an APS frame is sealed with a link key or a key derived from one")
     if not frame.security:
-        frame = replace(frame, security=True)
+        frame = frame._replace(security=True)
     auxiliary = ApsAuxiliary(key_identifier, counter, source_eui64 if extended_nonce else None)
     return _seal.seal(key, frame.header(), auxiliary.to_bytes(), source_eui64, frame.payload)
 

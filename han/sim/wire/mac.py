@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from han.security.crc import crc16_kermit
 from han.sim.wire.errors import FcsError, FrameTooLongError, WireError
@@ -53,8 +53,7 @@ def fcs(data: bytes) -> bytes:
     return _U16.pack(crc16_kermit(data))
 
 
-@dataclass(frozen=True, slots=True)
-class MacFrame:
+class MacFrame(NamedTuple):
     """A MAC frame without its frame check sequence.
 
     ``pan_id`` is the destination's PAN, or ``None`` when there is no destination. ``source_pan_id`` is the

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from han.sim.wire import seal as _seal
 from han.sim.wire.errors import UnknownKeyError, WireError
@@ -57,8 +57,7 @@ class SourceRoute:
     relays: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NwkFrame:
+class NwkFrame(NamedTuple):
     """A network layer frame.
 
     With ``security`` the payload is sealed after ``parse`` and plain after ``open_frame``.
@@ -167,8 +166,7 @@ class NwkFrame:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NwkAuxiliary:
+class NwkAuxiliary(NamedTuple):
     """The auxiliary header of a secured network frame.
 
     Who sealed it (this hop), with which counter and key.
@@ -202,7 +200,7 @@ def seal(frame: NwkFrame, key: bytes, key_sequence: int, counter: int, source_eu
     ``counter`` must never be used twice with the same key by this sender.
     """
     if not frame.security:
-        frame = replace(frame, security=True)
+        frame = frame._replace(security=True)
     auxiliary = _AUXILIARY.pack(_CONTROL, counter, source_eui64, key_sequence)
     return _seal.seal(key, frame.header(), auxiliary, source_eui64, frame.payload)
 

@@ -114,7 +114,7 @@ class SimpleDescriptor:
     output_clusters: tuple[int, ...] = ()
 
     def matches(self, request: MatchDescriptorRequest) -> bool:
-        """Whether the request means this endpoint: the same profile (0xFFFF: any) and one cluster in common."""
+        """Whether the request means this endpoint: its profile (or 0xFFFF, any) and a cluster in common."""
         return request.profile in (self.profile, 0xFFFF) and not (
             set(request.input_clusters).isdisjoint(self.input_clusters)
             and set(request.output_clusters).isdisjoint(self.output_clusters)

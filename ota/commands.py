@@ -223,7 +223,7 @@ class ImageBlockRequest:
     minimum_block_period: int | None = None
 
     def payload(self) -> bytes:
-        """The ZCL payload: 14 octets, 8 more with an address, 2 with a period. Raises OurError for a bad field."""
+        """The ZCL payload: 14 octets, 10 more with both options. Raises OurError for a bad field."""
         control = (self.node_address is not None) | (self.minimum_block_period is not None) << 1
         octets = _pack(
             _BLOCK_REQUEST,

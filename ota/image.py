@@ -69,7 +69,7 @@ class ImageKey:
 
 @dataclass(frozen=True, slots=True)
 class HardwareRange:
-    """The hardware versions that an image suits, both ends included. High octet: version; low octet: revision."""
+    """The hardware versions that an image suits, both ends included; the high octet is the version."""
 
     minimum: int
     maximum: int
@@ -147,8 +147,8 @@ class Header:
         if raw.identifier != FILE_IDENTIFIER:
             raise ImageFormatError(
                 "identifier",
-                f"{raw.identifier:#010x} where an upgrade file has 0x0beef11e: not an upgrade file, or wrapped"
-                " in a vendor's container",
+                f"{raw.identifier:#010x} where an upgrade file has 0x0beef11e: not an upgrade file, or"
+                " wrapped in a vendor's container",
             )
         known = _known_length(raw.field_control)
         if raw.header_length < known:
@@ -249,7 +249,7 @@ class Image:
         return cls(header, bytes(data[header.length :]))
 
     def to_bytes(self) -> bytes:
-        """The file. Raises OurError if a header field does not fit or tells another size than the file has."""
+        """The file. Raises OurError if a header field does not fit or tells another size."""
         data = self.header.to_bytes() + self.body
         if len(data) != self.header.total_size:
             raise OurError(f"the header says {self.header.total_size} octets, the file has {len(data)}")
@@ -283,8 +283,6 @@ def check(data: bytes) -> list[Finding]:
         findings.append(
             Finding("total_size", f"{header.total_size}, but {extra} octets more follow: oversized")
         )
-    if header.total_size == header.length == len(data):
-        findings.append(Finding("body", "empty: nothing follows the header"))
     return findings
 
 

@@ -164,7 +164,7 @@ class _Phase(enum.Enum):
     BARRED = "barred"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Transfer:
     """How far one target has come with one image."""
 

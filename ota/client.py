@@ -352,7 +352,7 @@ class OtaClient:
         return out
 
     def attributes(self, server: Eui64 | None = None) -> dict[int, int]:
-        """The cluster's client attributes by id (ZCL7 11.10); ``server`` is whom the device asks for images."""
+        """The cluster's client attributes by id (ZCL7 11.10); ``server`` is whom the device asks."""
         downloading = self._state is State.DOWNLOADING
         held = self.held
         return {
@@ -429,7 +429,7 @@ class OtaClient:
             self._query(now)
 
     def _concerns_us(self, notify: ImageNotify) -> bool:
-        """The rules for a broadcast one: what it names must be ours, and then the dice decide (ZCL7 11.13.3)."""
+        """For a broadcast one: what it names must be ours, and then the dice decide (ZCL7 11.13.3)."""
         ours = self._identity
         if not 1 <= notify.query_jitter <= 100:
             return False
@@ -576,9 +576,7 @@ class OtaClient:
         self._at(now + (delay or self._settings.back_off), self._ask_block)
 
     def _block_refused(self, status: Status, sequence: int, now: float) -> None:
-        if self._state is not State.DOWNLOADING or not self._is_answer(
-            ImageBlockResponse.COMMAND_ID, sequence
-        ):
+        if self._state is not State.DOWNLOADING or not self._is_answer(ImageBlockAbort.COMMAND_ID, sequence):
             return
         self._awaits = None
         if status in (Status.ABORT, Status.NO_IMAGE_AVAILABLE):

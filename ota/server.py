@@ -136,7 +136,7 @@ class ServerSettings:
     stall_after: float = 600.0
     """A client in mid-download that is silent for so long counts as stalled. Slow devices need more."""
     aborts_allowed: int = 3
-    """So often a client may break off with ABORT and try again before its transfer has failed."""
+    """So often a client may break off without progress, and try again, before its transfer has failed."""
     reinstall: bool = False
     """Whether a device is given the version that it already runs."""
     hardware_version_needed: bool = False
@@ -175,7 +175,8 @@ class _Transfer:
     phase: _Phase = _Phase.IDLE
     due: float | None = None  # when to remind it (IDLE) or to call it stalled (SERVING)
     notified: int = 0
-    aborts: int = 0
+    aborts: int = 0  # since the last progress
+    furthest: int = -1  # the highest offset asked for
     offset: int = 0  # of the block asked for last
     released: bool = False  # activated by us: an Upgrade End Request asked again is answered "now"
 
@@ -452,6 +453,8 @@ class OtaServer:
         blocks = self._sizes.get(transfer.peer)
         ceiling = self._settings.block_ceiling if blocks is None else blocks.limit
         offset = transfer.offset = request.file_offset
+        if offset > transfer.furthest:
+            transfer.furthest, transfer.aborts = offset, 0
         data = transfer.offer.data[offset : offset + min(request.maximum_data_size, ceiling)]
         block = ImageBlockResponse(
             request.manufacturer, request.image_type, request.file_version, offset, data

@@ -1,0 +1,219 @@
+"""The air that all radios of a house share: who is heard by whom, when, and what collides.
+
+The physics are those of the 2.4 GHz O-QPSK PHY of IEEE 802.15.4 (250 kbit/s): 32 microseconds an octet, six octets of
+preamble, delimiter and length in front of each PSDU. A frame is heard when it is over. Two frames that overlap on a
+channel destroy each other at every receiver that hears both; who sends does not hear.
+
+What may befall a frame on its way (loss, noise, a sniffer beside it) is a ``Path``: wrappers around ``Clear``, read from the
+outside inwards, as in ``Sniffed(Lossy(Clear(), rate=0.05, seed=7), to=capture)``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from han.sim.air.timeline import Timeline
+
+SECONDS_PER_OCTET = 32e-6
+PHY_OVERHEAD = 6
+MAX_PSDU = 127
+CHANNELS = range(11, 27)
+
+
+def air_time(psdu_size: int) -> float:
+    """Seconds that a PSDU of this many octets (FCS included) is on the air."""
+    return (PHY_OVERHEAD + psdu_size) * SECONDS_PER_OCTET
+
+
+class Transceiver(Protocol):
+    """A radio as the air sees it."""
+
+    def receive(self, psdu: bytes, lqi: int, rssi: int) -> None:
+        """A frame was heard, whole; called when it ends."""
+
+
+
+class Flight:
+    """One frame on the air. ``overlaps`` holds the flights it met; ``deaf`` those who tuned in too late to hear it."""
+
+    __slots__ = ("channel", "deaf", "end", "overlaps", "psdu", "sender", "start")
+
+    def __init__(self, sender: Transceiver, channel: int, psdu: bytes, start: float, end: float) -> None:
+        self.sender = sender
+        self.channel = channel
+        self.psdu = psdu
+        self.start = start
+        self.end = end
+        self.overlaps: list[Flight] | None = None
+        self.deaf: list[Transceiver] | None = None
+
+
+class Path(Protocol):
+    """What lies between a sender and those who could hear it."""
+
+    def arrivals(self, flight: Flight, listeners: list[Transceiver]) -> list[Transceiver]:
+        """Those of ``listeners`` that a frame reaches whole. Called once for each flight, at its end."""
+        ...
+
+
+class Clear:
+    """Nothing lies between: everyone who could hear a frame hears it."""
+
+    def arrivals(self, flight: Flight, listeners: list[Transceiver]) -> list[Transceiver]:  # noqa: ARG002 - a Path
+        """All of them."""
+        return listeners
+
+
+class Lossy:
+    """Loses this share of the receptions, each receiver on its own, the same ones for the same seed."""
+
+    def __init__(self, inner: Path, rate: float, seed: int | str) -> None:
+        if not 0.0 <= rate <= 1.0:
+            raise ValueError(f"a loss rate lies between 0 and 1, not at {rate}")
+        self._inner = inner
+        self._rate = rate
+        self._dice = random.Random(f"air loss {seed}")
+
+    def arrivals(self, flight: Flight, listeners: list[Transceiver]) -> list[Transceiver]:
+        """Those for whom the dice fell well."""
+        roll, rate = self._dice.random, self._rate
+        return [one for one in self._inner.arrivals(flight, listeners) if roll() >= rate]
+
+
+class Sniffed:
+    """Shows every frame to ``to`` when it ends, as a good sniffer in the room sees it: lost ones too, wrecks not."""
+
+    def __init__(self, inner: Path, to: Callable[[Flight], None]) -> None:
+        self._inner = inner
+        self._to = to
+
+    def arrivals(self, flight: Flight, listeners: list[Transceiver]) -> list[Transceiver]:
+        """Whatever lies inside; the sniffer changes nothing."""
+        if flight.overlaps is None:
+            self._to(flight)
+        return self._inner.arrivals(flight, listeners)
+
+
+class Garbled:
+    """Spoils this share of the receptions without hiding them: a bit is turned, so the FCS is wrong at that receiver."""
+
+    def __init__(self, inner: Path, rate: float, seed: int | str) -> None:
+        self._inner = inner
+        self._rate = rate
+        self._dice = random.Random(f"air noise {seed}")
+
+    def arrivals(self, flight: Flight, listeners: list[Transceiver]) -> list[Transceiver]:
+        """Those who get the frame clean; the others are handed a spoilt copy here."""
+        clean: list[Transceiver] = []
+        for one in self._inner.arrivals(flight, listeners):
+            if self._dice.random() >= self._rate:
+                clean.append(one)
+                continue
+            spoilt = bytearray(flight.psdu)
+            spoilt[self._dice.randrange(len(spoilt))] ^= 1 << self._dice.randrange(8)
+            one.receive(bytes(spoilt), 20, -95)
+        return clean
+
+
+class Air:
+    """The shared medium, all sixteen channels of it.
+
+    ``hears(sender, receiver)`` says whose energy reaches whom; None: all hear all (one room).
+    """
+
+    lqi = 255
+    rssi = -45
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        path: Path | None = None,
+        hears: Callable[[Transceiver, Transceiver], bool] | None = None,
+    ) -> None:
+        self.timeline = timeline
+        self.path: Path = path or Clear()
+        self.flights = 0
+        """Frames sent so far."""
+        self.collisions = 0
+        """Frames that met another one."""
+        self._hears = hears
+        self._listeners: dict[int, list[Transceiver]] = {channel: [] for channel in CHANNELS}
+        self._flying: dict[int, list[Flight]] = {channel: [] for channel in CHANNELS}
+        self._landed: dict[int, Flight] = {}
+
+    def tune(self, radio: Transceiver, channel: int | None) -> None:
+        """Let ``radio`` listen on ``channel``, or on none. It hears the frames that start from now on.
+
+        Raises:
+            ValueError: if the channel is none of 11 to 26.
+        """
+        if channel is not None and channel not in self._listeners:
+            raise ValueError(f"channel {channel} does not exist: 2.4 GHz has channels 11 to 26")
+        for listeners in self._listeners.values():
+            if radio in listeners:
+                listeners.remove(radio)
+        if channel is None:
+            return
+        self._listeners[channel].append(radio)
+        for flight in self._flying[channel]:
+            if flight.deaf is None:
+                flight.deaf = []
+            flight.deaf.append(radio)
+
+    def busy(self, radio: Transceiver, channel: int, since: float) -> bool:
+        """Whether ``radio`` has sensed another's energy on ``channel`` at any moment from ``since`` until now."""
+        flying = self._flying[channel]
+        landed = self._landed.get(channel)
+        if self._hears is None:
+            return bool(flying) or (landed is not None and landed.end > since)
+        recent = [*flying, landed] if landed is not None and landed.end > since else flying
+        return any(flight.sender is radio or self._hears(flight.sender, radio) for flight in recent)
+
+    def transmit(self, sender: Transceiver, channel: int, psdu: bytes, sent: Callable[..., object], *args: object) -> None:
+        """Put a PSDU (FCS included) on the air; ``sent(*args)`` is called when its last bit is out, before anyone hears it.
+
+        Raises:
+            ValueError: if the PSDU is longer than 127 octets.
+        """
+        if len(psdu) > MAX_PSDU:
+            raise ValueError(f"a PSDU has at most {MAX_PSDU} octets, this one has {len(psdu)}")
+        timeline = self.timeline
+        start = timeline.now
+        end = start + (PHY_OVERHEAD + len(psdu)) * SECONDS_PER_OCTET
+        flight = Flight(sender, channel, psdu, start, end)
+        flying = self._flying[channel]
+        if flying:
+            for other in flying:
+                if other.overlaps is None:
+                    other.overlaps = []
+                other.overlaps.append(flight)
+            flight.overlaps = list(flying)
+        flying.append(flight)
+        self.flights += 1
+        timeline.at(end, self._land, flight, sent, args)
+
+    def _land(self, flight: Flight, sent: Callable[..., object], args: tuple[object, ...]) -> None:
+        channel = flight.channel
+        self._flying[channel].remove(flight)
+        self._landed[channel] = flight
+        sender = flight.sender
+        listeners = [one for one in self._listeners[channel] if one is not sender]
+        if self._hears is not None:
+            listeners = [one for one in listeners if self._hears(sender, one)]
+        if flight.deaf is not None:
+            listeners = [one for one in listeners if one not in flight.deaf]
+        if flight.overlaps is not None:
+            self.collisions += 1
+            listeners = [one for one in listeners if not self._wrecked(flight.overlaps, one)]
+        arrivals = self.path.arrivals(flight, listeners)
+        sent(*args)
+        psdu, lqi, rssi = flight.psdu, self.lqi, self.rssi
+        for one in arrivals:
+            one.receive(psdu, lqi, rssi)
+
+    def _wrecked(self, others: list[Flight], receiver: Transceiver) -> bool:
+        return any(
+            other.sender is receiver or self._hears is None or self._hears(other.sender, receiver) for other in others
+        )

@@ -34,7 +34,6 @@ class Transceiver(Protocol):
         """A frame was heard, whole; called when it ends."""
 
 
-
 class Flight:
     """One frame on the air. ``overlaps`` holds the flights it met; ``deaf`` those who tuned in too late to hear it."""
 
@@ -171,7 +170,9 @@ class Air:
         recent = [*flying, landed] if landed is not None and landed.end > since else flying
         return any(flight.sender is radio or self._hears(flight.sender, radio) for flight in recent)
 
-    def transmit(self, sender: Transceiver, channel: int, psdu: bytes, sent: Callable[..., object], *args: object) -> None:
+    def transmit(
+        self, sender: Transceiver, channel: int, psdu: bytes, sent: Callable[..., object], *args: object
+    ) -> None:
         """Put a PSDU (FCS included) on the air; ``sent(*args)`` is called when its last bit is out, before anyone hears it.
 
         Raises:
@@ -215,5 +216,6 @@ class Air:
 
     def _wrecked(self, others: list[Flight], receiver: Transceiver) -> bool:
         return any(
-            other.sender is receiver or self._hears is None or self._hears(other.sender, receiver) for other in others
+            other.sender is receiver or self._hears is None or self._hears(other.sender, receiver)
+            for other in others
         )

@@ -1,49 +1,73 @@
 """A Zigbee node on an air: the one class for coordinator and device.
 
 ``Node`` is only the front door: it wires the layers together and passes things on. The work is done, layer by layer,
-in ``mac``, ``nwk``, ``aps``, ``zdo``, ``join`` and ``trust``; what outlives a reboot is in ``store``.
+in ``mac``, ``nwk``, ``aps`` and ``zdo``; by the ``join`` er and its ``parent``; by the Trust Centre in ``trust``. What
+outlives a reboot is in ``store``; what a user says and hears is in ``service``.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from han.facts import Facts
 from han.sim.air.medium import Air
 from han.sim.air.timeline import Timeline
+from han.sim.node.aps import Aps, largest_payload
+from han.sim.node.commands import ApsCommands
+from han.sim.node.join import ALL_CHANNELS, HeardNetwork, Joiner, Stage
+from han.sim.node.mac import Mac
+from han.sim.node.nwk import Nwk
+from han.sim.node.parent import Parent
 from han.sim.node.service import (
     Counters,
+    DeviceAnnounced,
+    DeviceLeft,
+    DeviceUpdate,
     JoinResult,
+    NetworkDown,
+    NetworkIsDown,
+    NetworkIsUp,
     NetworkParameters,
+    NetworkUp,
     NodeEvent,
     Received,
     SendRequest,
     SendStatus,
     SimpleDescriptor,
 )
+from han.sim.node.station import Station
 from han.sim.node.store import NodeStore
 from han.sim.node.trust import TrustCentre
+from han.sim.node.zdo import Zdo
+from han.sim.wire.aps import ApsFrame
+from han.sim.wire.aps_commands import (
+    ApsCommand,
+    RemoveDevice,
+    SwitchKey,
+    TransportNetworkKey,
+    Tunnel,
+    UpdateDevice,
+)
+from han.sim.wire.errors import WireError
+from han.sim.wire.mac import BROADCAST, NO_SHORT_ADDRESS, FrameType, MacFrame
+from han.sim.wire.nwk import BROADCAST_RX_ON, COORDINATOR, NwkFrame
+from han.sim.wire.nwk import FrameType as NwkFrameType
+from han.sim.wire.nwk_commands import Leave, RejoinRequest, RejoinResponse, parse_command
+from han.sim.wire.zdo import DeviceAnnounce
 from ota.eui64 import Eui64
+
+ZDO_ENDPOINT = 0
+ALL_ENDPOINTS = 0xFF
 
 
 class Node:
     """A Zigbee node: coordinator if it forms a network, device if it joins one.
 
-    ``capability`` is the MAC capability octet (0x8E: mains-powered router, 0x8F coordinator, 0x80 sleepy).
+    ``capability`` is the MAC capability octet (0x8E mains-powered router, 0x8F coordinator, 0x8C mains-powered end device).
     ``dice`` decides backoffs, addresses and sequence numbers; ``store`` is what a flash memory would keep.
     Callbacks are called from within the simulation, at the timeline's ``now``.
     """
-
-    on_message: Callable[[Received], None]
-    """APS data for an application endpoint (anything but endpoint 0)."""
-    on_zdo: Callable[[Received], None]
-    """Every ZDO message (profile 0, endpoint 0) that arrives, also those that the node itself answers."""
-    on_event: Callable[[NodeEvent], None]
-    endpoints: dict[int, SimpleDescriptor]
-    counters: Counters
-    trust: TrustCentre
-    """The Trust Centre's side: ``trust.transient[eui64] = link_key``, ``trust.policy``, ``trust.link_keys``."""
 
     def __init__(
         self,
@@ -56,66 +80,343 @@ class Node:
         name: str,
         capability: int,
         store: NodeStore | None = None,
-    ) -> None: ...
+    ) -> None:
+        self.eui64 = eui64
+        self.name = name
+        self.store = store if store is not None else NodeStore()
+        self.endpoints: dict[int, SimpleDescriptor] = {}
+        self.on_message: Callable[[Received], object] = _unheard
+        """APS data for an application endpoint (anything but endpoint 0)."""
+        self.on_zdo: Callable[[Received], object] = _unheard
+        """Every ZDO message (endpoint 0) that arrives, also those that the node itself answers."""
+        self.on_event: Callable[[NodeEvent], object] = _unheard
+        self._station = station = Station(eui64, name, capability, timeline, dice, facts, self.store)
+        self._mac = Mac(station, air, self._hear_frame)
+        self._nwk = Nwk(station, self._mac, self._hear_data, self._hear_network_command)
+        self._aps = Aps(station, self._nwk, self._has_endpoint, self._hear_message, self._hear_sealed_command)
+        self._commands = ApsCommands(station, self._aps, self._hear_command)
+        self.trust = TrustCentre(station, self._nwk, self._commands, self._tell)
+        """The Trust Centre's side: ``trust.transient[eui64] = link_key``, ``trust.policy``, ``trust.link_keys``."""
+        self._parent = Parent(station, self._mac, self._nwk, self._commands, self.trust, self._tell)
+        self._joiner = Joiner(station, self._mac, self._nwk, self._commands, self._arrived)
+        self.zdo = Zdo(
+            station,
+            self._nwk,
+            self._aps,
+            self.endpoints,
+            on_announced=self._hear_announcement,
+            on_permit=self.permit,
+            on_leave=self._leave_if_up,
+        )
+
+    # What is so
 
     @property
     def nwk(self) -> int | None:
         """The short address, or None outside a network."""
-        raise NotImplementedError
+        return self._nwk.address if self._nwk.authorised else None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the node is in a network."""
+        return self._nwk.authorised
 
     @property
     def network(self) -> NetworkParameters | None:
         """The network the node is in, or None."""
-        raise NotImplementedError
+        return self.store.network if self._nwk.authorised else None
 
-    def form(self, parameters: NetworkParameters) -> None:
-        """Start a network as its coordinator and Trust Centre. Raises NetworkIsUp."""
-        raise NotImplementedError
+    @property
+    def counters(self) -> Counters:
+        """What was counted since the node was built."""
+        return self._station.counters
 
-    def resume(self) -> bool:
-        """Bring the stored network up again, counters ahead of where they were; False if none is stored."""
-        raise NotImplementedError
+    @property
+    def groups(self) -> set[int]:
+        """The groups whose messages the node hears."""
+        return self._aps.groups
 
-    def leave(self) -> None:
-        """Leave the network for good: tell the neighbours, forget keys and addresses. Raises NetworkIsDown."""
-        raise NotImplementedError
-
-    def permit(self, seconds: int) -> None:
-        """Let devices associate for this long; 0 closes at once, 255 stays open."""
-        raise NotImplementedError
-
-    def join(self, link_key: bytes, on_done: Callable[[JoinResult], None]) -> None:
-        """Scan, associate with the best parent, wait for the network key under ``link_key``, announce. Raises NetworkIsUp."""
-        raise NotImplementedError
-
-    def rejoin(self, on_done: Callable[[JoinResult], None]) -> None:
-        """Come back into the stored network under its network key (secured rejoin)."""
-        raise NotImplementedError
-
-    def send(self, request: SendRequest, on_sent: Callable[[SendStatus], None]) -> int:
-        """Send an APS message; ``on_sent`` is called once, later, never from inside this call. Returns the APS counter.
-
-        Raises:
-            NetworkIsDown, PayloadTooLong, NoLinkKey, AddressUnknown.
-        """
-        raise NotImplementedError
+    @property
+    def permits_joining(self) -> bool:
+        """Whether devices may associate with this node now."""
+        return self._parent.is_open
 
     def largest_payload(self, *, aps_security: bool, group: bool = False) -> int:
         """The most APS payload octets in one frame: 82 under NWK security, 73 with APS security as well."""
-        raise NotImplementedError
+        return largest_payload(aps_security=aps_security, group=group)
 
     def address_of(self, eui64: Eui64) -> int | None:
         """The short address last known for this device."""
-        raise NotImplementedError
+        return self.nwk if eui64 == self.eui64 else self.store.addresses.get(eui64)
 
     def eui64_of(self, nwk: int) -> Eui64 | None:
         """The EUI-64 last known behind this short address."""
-        raise NotImplementedError
+        return self.eui64 if nwk == self.nwk else self._nwk.eui64_of(nwk)
+
+    def learn(self, eui64: Eui64, nwk: int) -> None:
+        """Take somebody's word for where a device is to be found."""
+        self._nwk.learn(eui64, nwk)
+
+    # The network
+
+    def form(self, parameters: NetworkParameters) -> None:
+        """Start a network as its coordinator and Trust Centre.
+
+        Raises:
+            NetworkIsUp: in a network, or on the way into one.
+        """
+        self._must_be_down()
+        self.store.forget()
+        self._nwk.forget_all()
+        self.store.trust_centre = self.eui64
+        self.store.enter(parameters)
+        self._bring_up(parameters)
+
+    def resume(self) -> bool:
+        """Bring the stored network up again, counters ahead of where they were; False if none is stored.
+
+        Raises:
+            NetworkIsUp: in a network, or on the way into one.
+        """
+        self._must_be_down()
+        parameters = self.store.network
+        if parameters is None:
+            return False
+        self._bring_up(parameters)
+        return True
+
+    def leave(self) -> None:
+        """Leave the network for good: tell the neighbours, forget keys and addresses.
+
+        ``NetworkDown`` follows when the word is out.
+
+        Raises:
+            NetworkIsDown: outside a network.
+        """
+        self._must_be_up()
+        self._nwk.send(
+            BROADCAST_RX_ON,
+            Leave().to_bytes(),
+            lambda _: self._go_down(left=True),
+            frame_type=NwkFrameType.COMMAND,
+            radius=1,
+            named=True,
+        )
+
+    def permit(self, seconds: int) -> None:
+        """Let devices associate for this long; 0 closes at once, 255 stays open. Without effect on an end device."""
+        if self._station.is_router and self.is_up:
+            self._parent.permit(seconds)
+
+    def remove(self, eui64: Eui64) -> bool:
+        """Send a child away; False if it is none of ours."""
+        self._must_be_up()
+        return self._parent.remove(eui64)
+
+    def join(
+        self,
+        link_key: bytes,
+        on_done: Callable[[JoinResult], object],
+        channels: Sequence[int] = ALL_CHANNELS,
+    ) -> None:
+        """Scan, associate with the best parent, wait for the network key under ``link_key``, announce.
+
+        Raises:
+            NetworkIsUp: in a network, or on the way into one.
+        """
+        self._must_be_down()
+        self.store.forget()
+        self._nwk.forget_all()
+        self._joiner.join(link_key, channels, on_done)
+
+    def rejoin(self, on_done: Callable[[JoinResult], object]) -> None:
+        """Come back into the stored network under its network key (secured rejoin), through the best parent.
+
+        Raises:
+            NetworkIsDown: no network is stored.
+            NetworkIsUp: a join is under way.
+        """
+        if self._joiner.stage is not Stage.IDLE:
+            raise NetworkIsUp("a join is under way: wait for its end")
+        if self.store.network is None:
+            raise NetworkIsDown("no network is stored: join one first")
+        self._aps.abandon()
+        self._joiner.rejoin(on_done)
+
+    def scan(self, channels: Sequence[int], on_scanned: Callable[[list[HeardNetwork]], object]) -> None:
+        """Ask on each channel who is there (active scan).
+
+        Raises:
+            NetworkIsUp: a join or another scan is under way.
+        """
+        if self._joiner.stage is not Stage.IDLE:
+            raise NetworkIsUp("a join or a scan is under way: wait for its end")
+        self._joiner.scan(channels, on_scanned)
 
     def crash(self) -> None:
         """Power lost: radio off, everything forgotten but the store. No callback is called any more."""
-        raise NotImplementedError
+        self._joiner.stop()
+        self._parent.stop()
+        self.trust.stop()
+        self._aps.stop()
+        self._nwk.stop()
+        self._mac.tune(None)
+        self._mac.address(BROADCAST, NO_SHORT_ADDRESS)
 
     def reboot(self) -> bool:
-        """Power back: as ``resume``."""
-        raise NotImplementedError
+        """Power back, after ``crash``: as ``resume``, with the counters as flash remembers them."""
+        self.store.reboot()
+        return self.resume()
+
+    # Data
+
+    def send(self, request: SendRequest, on_sent: Callable[[SendStatus], object]) -> int:
+        """Send an APS message; ``on_sent`` is called once, later, never from inside this call. Returns the APS counter.
+
+        Raises:
+            NetworkIsDown: outside a network.
+            PayloadTooLong: if it does not fit one frame.
+            NoLinkKey, AddressUnknown: if APS security is asked for and cannot be had.
+        """
+        if not self._nwk.authorised:
+            raise NetworkIsDown(_DOWN)
+        return self._aps.send(request, on_sent)
+
+    # Between the layers
+
+    def _must_be_up(self) -> None:
+        if not self._nwk.authorised:
+            raise NetworkIsDown(_DOWN)
+
+    def _must_be_down(self) -> None:
+        if self._nwk.authorised or self._joiner.stage is not Stage.IDLE:
+            raise NetworkIsUp("the node is in a network, or on its way into one: leave it first")
+
+    def _bring_up(self, parameters: NetworkParameters) -> None:
+        self._mac.tune(parameters.channel)
+        self._mac.address(parameters.pan_id, parameters.nwk)
+        self._nwk.start(parameters.nwk)
+        self._station.facts.say(
+            self.name, "node.up", nwk=parameters.nwk, channel=parameters.channel, pan_id=parameters.pan_id
+        )
+        self._tell(NetworkUp(parameters.nwk))
+
+    def _go_down(self, *, left: bool) -> None:
+        if not self._nwk.authorised:
+            return
+        self._aps.abandon()
+        self._parent.stop()
+        self._nwk.stop()
+        self._mac.tune(None)
+        self._mac.address(BROADCAST, NO_SHORT_ADDRESS)
+        if left:
+            self.store.forget()
+            self._nwk.forget_all()
+        self._station.facts.say(self.name, "node.down", left=left)
+        self._tell(NetworkDown(left))
+
+    def _leave_if_up(self) -> None:
+        if self.is_up:
+            self.leave()
+
+    def _arrived(self) -> None:
+        address = self._nwk.address
+        assert address is not None
+        self._tell(NetworkUp(address))
+        self.zdo.announce()
+
+    def _tell(self, event: NodeEvent) -> None:
+        self.on_event(event)
+
+    def _has_endpoint(self, endpoint: int) -> bool:
+        return endpoint in self.endpoints or endpoint in (ZDO_ENDPOINT, ALL_ENDPOINTS)
+
+    def _hear_frame(self, frame: MacFrame, lqi: int, rssi: int) -> None:
+        if frame.type is FrameType.DATA:
+            if self._nwk.address is not None:
+                self._nwk.receive(frame, lqi, rssi)
+        elif frame.type is FrameType.COMMAND:
+            self._joiner.hear_command(frame)
+            self._parent.receive(frame)
+        elif frame.type is FrameType.BEACON:
+            self._joiner.hear_beacon(frame, lqi)
+
+    def _hear_data(self, frame: NwkFrame, sealer: Eui64 | None, lqi: int, rssi: int) -> None:
+        self._aps.receive(frame, sealer, lqi, rssi)
+
+    def _hear_message(self, message: Received) -> None:
+        if message.destination_endpoint == ZDO_ENDPOINT:
+            self.on_zdo(message)
+            self.zdo.receive(message)
+        else:
+            self.on_message(message)
+
+    def _hear_announcement(self, announcement: DeviceAnnounce) -> None:
+        self._nwk.learn(announcement.ieee, announcement.nwk)
+        self.trust.device_spoke(announcement.ieee)
+        self._tell(DeviceAnnounced(announcement.ieee, announcement.nwk, announcement.capability))
+
+    def _hear_sealed_command(
+        self, frame: ApsFrame, nwk_frame: NwkFrame, sealer: Eui64 | None, octets: bytes
+    ) -> None:
+        self._commands.receive(frame, nwk_frame, sealer, octets)
+
+    def _hear_command(
+        self,
+        command: ApsCommand,
+        source: int,
+        network_secured: bool,  # noqa: FBT001 - the shape of an OnCommand
+        link_secured: bool,  # noqa: FBT001 - the shape of an OnCommand
+    ) -> None:
+        match command:
+            case TransportNetworkKey() if not network_secured:
+                self._joiner.hear_key(command, link_secured=link_secured)
+            case TransportNetworkKey() if source == COORDINATOR:
+                self.store.alternate_keys[command.key_sequence] = command.key
+                self._nwk.take_keys()
+            case SwitchKey() if network_secured and source == COORDINATOR:
+                if self.store.switch_key(command.key_sequence):
+                    self._nwk.take_keys()
+            case UpdateDevice() if network_secured and command.status in _UPDATES:
+                self.trust.device_came(
+                    command.device, command.network_address, source, _UPDATES[command.status]
+                )
+            case Tunnel() if network_secured and source == COORDINATOR:
+                self._parent.relay(command)
+            case RemoveDevice() if network_secured and source == COORDINATOR:
+                self._parent.remove(command.target)
+            case _:
+                self._station.drop("aps", "a command that is not for us to obey", source=source)
+
+    def _hear_network_command(self, frame: NwkFrame, sealer: Eui64 | None, lqi: int, rssi: int) -> None:  # noqa: ARG002
+        try:
+            command = parse_command(frame.payload)
+        except WireError as error:
+            self._station.drop("nwk", str(error), source=frame.source)
+            return
+        match command:
+            case Leave(request=True) if frame.source in (COORDINATOR, self.store.parent):
+                self._leave_if_up()
+            case Leave(request=False):
+                self._hear_farewell(frame, sealer, rejoin=command.rejoin)
+            case RejoinRequest():
+                self._parent.rejoin(command, frame, sealer)
+            case RejoinResponse():
+                self._joiner.hear_rejoin_response(command)
+            case _:
+                self._station.drop("nwk", "a command that is not modelled", source=frame.source)
+
+    def _hear_farewell(self, frame: NwkFrame, sealer: Eui64 | None, *, rejoin: bool) -> None:
+        eui64 = frame.source_ieee or sealer
+        self._tell(DeviceLeft(eui64, frame.source, rejoin))
+        if eui64 is not None:
+            self._parent.child_left(eui64)
+            self._nwk.forget(eui64)
+
+
+_DOWN = "the node is in no network: form, join or resume one first"
+_UPDATES = {int(update): update for update in DeviceUpdate}
+
+
+def _unheard(_: object) -> None:
+    """Nobody listens yet."""

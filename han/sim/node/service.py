@@ -20,7 +20,9 @@ class PayloadTooLong(NodeError):
     """An APS payload does not fit one frame."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"an APS payload of {size} octets does not fit: at most {limit} here; send smaller blocks")
+        super().__init__(
+            f"an APS payload of {size} octets does not fit: at most {limit} here; send smaller blocks"
+        )
         self.size = size
         self.limit = limit
 

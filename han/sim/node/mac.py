@@ -1,0 +1,309 @@
+"""A node's MAC: who may send when, who has acknowledged, what was heard twice (IEEE 802.15.4, beaconless).
+
+Sending is unslotted CSMA/CA: a random backoff, a look at the channel, a turnaround, the frame, a wait for the
+acknowledgement, up to three retries. One frame is under way at a time; between two frames of one sender lies an
+interframe space. Receiving acknowledges first and passes a frame up when the acknowledgement is out, so that an
+exchange takes what the standard's timing asks for.
+
+Numbers are seconds on the 2.4 GHz PHY, where a symbol takes 16 microseconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from han.sim.air.medium import Air
+from han.sim.air.timeline import Handle
+from han.sim.node.station import Station
+from han.sim.wire.errors import WireError
+from han.sim.wire.mac import (
+    BROADCAST,
+    NO_SHORT_ADDRESS,
+    DataRequest,
+    FrameType,
+    MacFrame,
+    ack_psdu,
+    parse_psdu,
+)
+from ota.eui64 import Eui64
+
+BACKOFF_UNIT = 320e-6
+CCA = 128e-6
+TURNAROUND = 192e-6
+ACK_WAIT = 864e-6
+LIFS = 640e-6
+SIFS = 192e-6
+MAX_SIFS_FRAME = 18
+MIN_BE = 3
+MAX_BE = 5
+MAX_BACKOFFS = 4
+MAX_RETRIES = 3
+INDIRECT_PERSISTENCE = 7.68
+"""How long a frame waits for a device that asks for it (macTransactionPersistenceTime)."""
+REPEAT_WINDOW = 0.5
+"""A repetition after a lost acknowledgement comes within this time; the same number later is a new frame."""
+
+_DATA_REQUEST = DataRequest().to_bytes()
+
+OnDone = Callable[[bool], object]
+
+
+class _Job:
+    """One frame on its way out."""
+
+    __slots__ = ("awaiting", "backoffs", "exponent", "on_done", "psdu", "retries", "sequence")
+
+    def __init__(self, psdu: bytes, sequence: int | None, on_done: OnDone) -> None:
+        self.psdu = psdu
+        self.sequence = sequence
+        """What the acknowledgement has to carry; None if none is asked for."""
+        self.on_done = on_done
+        self.awaiting = False
+        """Whether the frame is out and its acknowledgement due; another's may carry the same number before."""
+        self.retries = 0
+        self.backoffs = 0
+        self.exponent = MIN_BE
+
+
+class Mac:
+    """One radio. ``on_frame(frame, lqi, rssi)`` gets every frame that is meant for us, except acknowledgements."""
+
+    def __init__(self, station: Station, air: Air, on_frame: Callable[[MacFrame, int, int], object]) -> None:
+        self._eui64_wire = station.eui64.wire
+        self._air = air
+        self._timeline = station.timeline
+        self._dice = station.dice
+        self._facts = station.facts
+        self._name = station.name
+        self._counters = station.counters
+        self._on_frame = on_frame
+        self.hears_beacons = False
+        """Whether beacons are passed up (while scanning)."""
+        self.channel: int | None = None
+        self.pan_id = BROADCAST
+        self.short = NO_SHORT_ADDRESS
+        self._pan_wire = b"\xff\xff"
+        self._short_wire = b"\xfe\xff"
+        self._sequence = self._dice.randrange(256)
+        self._queue: deque[_Job] = deque()
+        self._active: _Job | None = None
+        self._next: Handle | None = None
+        self._free_at = 0.0
+        self._acknowledging: Handle | None = None
+        self._heard: dict[int | Eui64 | None, tuple[int, float]] = {}
+        self._waiting: dict[int | Eui64, deque[tuple[_Job, Handle]]] = {}
+
+    def tune(self, channel: int | None) -> None:
+        """Listen on this channel; None switches the radio off and forgets every frame under way, without a word."""
+        if channel is None:
+            self._silence()
+        self.channel = channel
+        self._air.tune(self, channel)
+
+    def address(self, pan_id: int, short: int) -> None:
+        """Be known by these from now on (0xFFFF and 0xFFFE: outside a network)."""
+        self.pan_id = pan_id
+        self.short = short
+        self._pan_wire = pan_id.to_bytes(2, "little")
+        self._short_wire = short.to_bytes(2, "little")
+
+    def send_data(self, destination: int, payload: bytes, on_done: OnDone) -> None:
+        """Send a data frame to a short address of our PAN; ``on_done(ok)`` when acknowledged, or sent if a broadcast."""
+        unicast = destination != BROADCAST
+        self._sequence = sequence = (self._sequence + 1) & 0xFF
+        frame = MacFrame(
+            FrameType.DATA, sequence, self.pan_id, destination, self.short, payload, ack_request=unicast
+        )
+        self._enqueue(_Job(frame.to_psdu(), sequence if unicast else None, on_done))
+
+    def send(self, frame: MacFrame, on_done: OnDone) -> None:
+        """Send any frame, under the next sequence number."""
+        self._enqueue(self._job(frame, on_done))
+
+    def hold(self, destination: int | Eui64, frame: MacFrame, on_done: OnDone) -> None:
+        """Keep a frame until its destination asks for it (indirect transmission); ``on_done(False)`` when it never does."""
+        queue = self._waiting.setdefault(destination, deque())
+        job = self._job(frame, on_done)
+        queue.append((job, self._timeline.after(INDIRECT_PERSISTENCE, self._expire, destination, job)))
+
+    def receive(self, psdu: bytes, lqi: int, rssi: int) -> None:
+        """A frame ended on the air. What is not for us is dropped on its raw octets, as a radio's filter does."""
+        if len(psdu) < 5:
+            return
+        kind = psdu[0] & 7
+        if kind == 2:
+            self._hear_acknowledgement(psdu)
+            return
+        mode = psdu[1] >> 2 & 3
+        if mode == 2:
+            destination = psdu[5:7]
+            if destination != self._short_wire and destination != b"\xff\xff":
+                return
+        elif mode == 3:
+            if psdu[5:13] != self._eui64_wire:
+                return
+        elif kind != 0 or not self.hears_beacons:
+            return
+        if mode and psdu[3:5] != self._pan_wire and psdu[3:5] != b"\xff\xff":
+            return
+        try:
+            frame = parse_psdu(psdu)
+        except WireError as error:
+            self._facts.say(self._name, "frame.dropped", layer="mac", why=str(error))
+            return
+        if frame.ack_request and frame.destination != BROADCAST:
+            self._counters.mac_rx_unicast += 1
+            self._acknowledging = self._timeline.after(TURNAROUND, self._acknowledge, frame, lqi, rssi)
+        else:
+            self._counters.mac_rx_broadcast += 1
+            self._on_frame(frame, lqi, rssi)
+
+    # Sending
+
+    def _job(self, frame: MacFrame, on_done: OnDone) -> _Job:
+        self._sequence = sequence = (self._sequence + 1) & 0xFF
+        psdu = frame._replace(sequence=sequence).to_psdu()
+        return _Job(psdu, sequence if frame.ack_request else None, on_done)
+
+    def _enqueue(self, job: _Job) -> None:
+        if self._active is None:
+            self._begin(job)
+        else:
+            self._queue.append(job)
+
+    def _begin(self, job: _Job) -> None:
+        self._active = job
+        self._back_off(job)
+
+    def _back_off(self, job: _Job) -> None:
+        now = self._timeline.now
+        begin = now if now > self._free_at else self._free_at
+        look = begin + self._dice.getrandbits(job.exponent) * BACKOFF_UNIT
+        self._next = self._timeline.at(look + CCA, self._assess, job, look)
+
+    def _assess(self, job: _Job, since: float) -> None:
+        channel = self.channel
+        if channel is None:
+            return
+        if self._acknowledging is not None or self._air.busy(self, channel, since):
+            self._channel_was_busy(job)
+        else:
+            self._next = self._timeline.after(TURNAROUND, self._launch, job)
+
+    def _channel_was_busy(self, job: _Job) -> None:
+        job.backoffs += 1
+        if job.backoffs > MAX_BACKOFFS:
+            self._counters.phy_cca_fail_count += 1
+            self._facts.say(self._name, "mac.busy", why="the channel was busy five times in a row")
+            # A congested channel is worth another attempt as much as a lost frame is.
+            self._try_again(job)
+            return
+        job.exponent = min(job.exponent + 1, MAX_BE)
+        self._back_off(job)
+
+    def _launch(self, job: _Job) -> None:
+        channel = self.channel
+        if channel is None:
+            return
+        if self._acknowledging is not None:
+            self._channel_was_busy(job)
+            return
+        self._next = None
+        self._air.transmit(self, channel, job.psdu, self._launched, job)
+
+    def _launched(self, job: _Job) -> None:
+        if job is not self._active:
+            return
+        if job.sequence is None:
+            self._counters.mac_tx_broadcast += 1
+            self._finish(job, ok=True)
+        else:
+            job.awaiting = True
+            self._next = self._timeline.after(ACK_WAIT, self._try_again, job)
+
+    def _hear_acknowledgement(self, psdu: bytes) -> None:
+        job = self._active
+        if job is None or not job.awaiting or job.sequence is None or self._next is None:
+            return
+        if psdu not in (ack_psdu(job.sequence), ack_psdu(job.sequence, frame_pending=True)):
+            return
+        self._next.cancel()
+        self._counters.mac_tx_unicast_success += 1
+        self._finish(job, ok=True)
+
+    def _try_again(self, job: _Job) -> None:
+        job.awaiting = False
+        if job.retries >= MAX_RETRIES:
+            self._counters.mac_tx_unicast_failed += 1
+            self._facts.say(self._name, "mac.failed", sequence=job.sequence, why="no acknowledgement")
+            self._finish(job, ok=False)
+            return
+        job.retries += 1
+        job.backoffs = 0
+        job.exponent = MIN_BE
+        self._counters.mac_tx_unicast_retry += 1
+        self._facts.say(self._name, "mac.retry", sequence=job.sequence, attempt=job.retries)
+        self._back_off(job)
+
+    def _finish(self, job: _Job, *, ok: bool) -> None:
+        self._next = None
+        self._free_at = self._timeline.now + (LIFS if len(job.psdu) > MAX_SIFS_FRAME else SIFS)
+        if self._queue:
+            self._begin(self._queue.popleft())
+        else:
+            self._active = None
+        job.on_done(ok)
+
+    def _expire(self, destination: int | Eui64, job: _Job) -> None:
+        queue = self._waiting.get(destination, deque())
+        self._waiting[destination] = deque(entry for entry in queue if entry[0] is not job)
+        if not self._waiting[destination]:
+            del self._waiting[destination]
+        self._facts.say(self._name, "mac.failed", sequence=job.sequence, why="never asked for")
+        job.on_done(False)
+
+    def _silence(self) -> None:
+        for handle in (self._next, self._acknowledging):
+            if handle is not None:
+                handle.cancel()
+        for queue in self._waiting.values():
+            for _, expiry in queue:
+                expiry.cancel()
+        self._next = self._acknowledging = self._active = None
+        self._queue.clear()
+        self._waiting.clear()
+        self._heard.clear()
+
+    # Receiving
+
+    def _acknowledge(self, frame: MacFrame, lqi: int, rssi: int) -> None:
+        channel = self.channel
+        if channel is None:
+            return
+        pending = frame.type is FrameType.COMMAND and frame.source in self._waiting
+        ack = ack_psdu(frame.sequence, frame_pending=pending)
+        self._air.transmit(self, channel, ack, self._acknowledged, frame, lqi, rssi)
+
+    def _acknowledged(self, frame: MacFrame, lqi: int, rssi: int) -> None:
+        if self._acknowledging is None:
+            return  # switched off meanwhile
+        self._acknowledging = None
+        source = frame.source
+        now = self._timeline.now
+        heard = self._heard.get(source)
+        self._heard[source] = (frame.sequence, now)
+        if heard is not None and heard[0] == frame.sequence and now - heard[1] < REPEAT_WINDOW:
+            return
+        if source in self._waiting and frame.type is FrameType.COMMAND and frame.payload[:1] == _DATA_REQUEST:
+            self._hand_out(source)
+            return
+        self._on_frame(frame, lqi, rssi)
+
+    def _hand_out(self, source: int | Eui64) -> None:
+        queue = self._waiting[source]
+        job, expiry = queue.popleft()
+        expiry.cancel()
+        if not queue:
+            del self._waiting[source]
+        self._enqueue(job)

@@ -1,0 +1,179 @@
+"""A node's Device Objects: it tells others about itself, and hears who announces itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from han.sim.node.aps import Aps
+from han.sim.node.nwk import Nwk
+from han.sim.node.service import Received, SendRequest, SendStatus, SimpleDescriptor
+from han.sim.node.station import Station
+from han.sim.wire import zdo as wire
+from han.sim.wire.errors import WireError
+from han.sim.wire.nwk import BROADCAST_LOWEST, BROADCAST_RX_ON
+from ota.eui64 import Eui64
+
+LEAVE_AFTER = 0.1
+"""Seconds between saying yes to Mgmt_Leave and going, so that the answer gets out first."""
+_OURSELVES = Eui64(0)
+
+
+class Zdo:
+    """The Device Objects of one node.
+
+    ``left_to_user`` holds the request clusters that the node does not answer itself, because a host on top of it does;
+    ``answers_unknown`` says whether a request that is not modelled is answered NOT_SUPPORTED.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        nwk: Nwk,
+        aps: Aps,
+        endpoints: dict[int, SimpleDescriptor],
+        *,
+        on_announced: Callable[[wire.DeviceAnnounce], object],
+        on_permit: Callable[[int], object],
+        on_leave: Callable[[], object],
+    ) -> None:
+        self._station = station
+        self._nwk = nwk
+        self._aps = aps
+        self._endpoints = endpoints
+        self._on_announced = on_announced
+        self._on_permit = on_permit
+        self._on_leave = on_leave
+        self._sequence = station.dice.randrange(256)
+        self.left_to_user: frozenset[int] = frozenset()
+        self.answers_unknown = True
+        self.manufacturer = 0x0000
+        """The manufacturer code of the node descriptor."""
+
+    def announce(self) -> None:
+        """Tell everyone our addresses (Device_annce)."""
+        address = self._nwk.address
+        if address is not None:
+            self._say(
+                BROADCAST_RX_ON, wire.DeviceAnnounce(address, self._station.eui64, self._station.capability)
+            )
+
+    def receive(self, message: Received) -> None:
+        """A ZDO message arrived; answer it if it is a request that is ours to answer."""
+        try:
+            sequence, command = wire.decode(message.cluster, message.payload)
+        except WireError as error:
+            self._station.drop("zdo", str(error), source=message.source, cluster=message.cluster)
+            return
+        if isinstance(command, wire.DeviceAnnounce):
+            self._on_announced(command)
+            return
+        if message.cluster & wire.RESPONSE or message.cluster in self.left_to_user:
+            return
+        answer = self._answer(command, broadcast=message.broadcast)
+        if answer is not None:
+            self._say(message.source, answer, sequence)
+
+    def _say(self, destination: int, command: wire.ZdoCommand, sequence: int | None = None) -> None:
+        if sequence is None:
+            self._sequence = sequence = (self._sequence + 1) & 0xFF
+        request = SendRequest(
+            destination, wire.PROFILE, wire.cluster_of(command), 0, 0, wire.encode(sequence, command)
+        )
+        self._aps.send(request, _ignore)
+
+    def _answer(self, command: wire.ZdoCommand, *, broadcast: bool) -> wire.ZdoCommand | None:
+        match command:
+            case wire.NwkAddressRequest() | wire.IeeeAddressRequest():
+                return self._answer_address(command)
+            case wire.NodeDescriptorRequest():
+                if not self._is_us(command.nwk):
+                    return wire.NodeDescriptorResponse(wire.Status.DEVICE_NOT_FOUND, command.nwk)
+                return wire.NodeDescriptorResponse(wire.Status.SUCCESS, command.nwk, self._descriptor())
+            case wire.ActiveEndpointsRequest():
+                if not self._is_us(command.nwk):
+                    return wire.ActiveEndpointsResponse(wire.Status.DEVICE_NOT_FOUND, command.nwk)
+                return wire.ActiveEndpointsResponse(wire.Status.SUCCESS, command.nwk, tuple(self._endpoints))
+            case wire.SimpleDescriptorRequest():
+                return self._answer_simple(command)
+            case wire.MatchDescriptorRequest():
+                return self._answer_match(command, broadcast=broadcast)
+            case wire.MgmtPermitJoiningRequest():
+                self._on_permit(command.duration)
+                return None if broadcast else wire.MgmtPermitJoiningResponse(wire.Status.SUCCESS)
+            case wire.MgmtLeaveRequest():
+                return self._answer_leave(command)
+            case wire.MgmtLqiRequest():
+                return wire.MgmtLqiResponse(wire.Status.NOT_SUPPORTED)
+            case wire.Unknown():
+                return None if broadcast or not self.answers_unknown else wire.not_supported(command)
+            case _:
+                return None
+
+    def _is_us(self, nwk: int) -> bool:
+        return nwk == self._nwk.address or nwk >= BROADCAST_LOWEST
+
+    def _descriptor(self) -> wire.NodeDescriptor:
+        if self._station.is_router:
+            # The coordinator is known by its address alone.
+            kind = wire.LogicalType.ROUTER if self._nwk.address else wire.LogicalType.COORDINATOR
+        else:
+            kind = wire.LogicalType.END_DEVICE
+        return wire.NodeDescriptor(kind, self._station.capability, self.manufacturer)
+
+    def _answer_address(
+        self, command: wire.NwkAddressRequest | wire.IeeeAddressRequest
+    ) -> wire.ZdoCommand | None:
+        address = self._nwk.address
+        assert address is not None
+        if isinstance(command, wire.NwkAddressRequest):
+            # Usually a broadcast: whoever is not meant keeps silent.
+            if command.ieee != self._station.eui64:
+                return None
+            return wire.NwkAddressResponse(wire.Status.SUCCESS, self._station.eui64, address)
+        if not self._is_us(command.nwk):
+            return wire.IeeeAddressResponse(wire.Status.DEVICE_NOT_FOUND, Eui64(0), command.nwk)
+        return wire.IeeeAddressResponse(wire.Status.SUCCESS, self._station.eui64, address)
+
+    def _answer_simple(self, command: wire.SimpleDescriptorRequest) -> wire.ZdoCommand:
+        if not self._is_us(command.nwk):
+            return wire.SimpleDescriptorResponse(wire.Status.DEVICE_NOT_FOUND, command.nwk)
+        if not 1 <= command.endpoint <= 254:
+            return wire.SimpleDescriptorResponse(wire.Status.INVALID_ENDPOINT, command.nwk)
+        if command.endpoint not in self._endpoints:
+            return wire.SimpleDescriptorResponse(wire.Status.NOT_ACTIVE, command.nwk)
+        return wire.SimpleDescriptorResponse(wire.Status.SUCCESS, command.nwk, self._simple(command.endpoint))
+
+    def _simple(self, endpoint: int) -> wire.SimpleDescriptor:
+        ours = self._endpoints[endpoint]
+        return wire.SimpleDescriptor(
+            endpoint,
+            ours.profile,
+            ours.device_id,
+            ours.device_version,
+            tuple(ours.input_clusters),
+            tuple(ours.output_clusters),
+        )
+
+    def _answer_match(
+        self, command: wire.MatchDescriptorRequest, *, broadcast: bool
+    ) -> wire.ZdoCommand | None:
+        address = self._nwk.address
+        assert address is not None
+        if not self._is_us(command.nwk):
+            return (
+                None if broadcast else wire.MatchDescriptorResponse(wire.Status.DEVICE_NOT_FOUND, command.nwk)
+            )
+        found = tuple(endpoint for endpoint in self._endpoints if self._simple(endpoint).matches(command))
+        if broadcast and not found:
+            return None
+        return wire.MatchDescriptorResponse(wire.Status.SUCCESS, address, found)
+
+    def _answer_leave(self, command: wire.MgmtLeaveRequest) -> wire.ZdoCommand:
+        if command.device not in (_OURSELVES, self._station.eui64):
+            return wire.MgmtLeaveResponse(wire.Status.NOT_SUPPORTED)
+        self._station.timeline.after(LEAVE_AFTER, self._on_leave)
+        return wire.MgmtLeaveResponse(wire.Status.SUCCESS)
+
+
+def _ignore(status: SendStatus) -> None:
+    """Who did not get an answer asks again."""

@@ -10,6 +10,9 @@ is ok, the hub says with ImageWanted from which offset it wants the image, and a
 an ImageWanted: ``offset`` moves on when the chunk was taken and stands still when it was not (``code`` says
 why). Nothing more is wanted when ``complete`` is true or ``code`` says that the image is no longer welcome.
 After a restart of the hub, and when the same offer comes again, ImageWanted names the offset to go on from.
+
+A request that gets no Response, and a chunk that gets no ImageWanted, are sent again by whoever waits for it:
+the broker may have been away at either end.
 """
 
 from __future__ import annotations
@@ -128,6 +131,8 @@ class ImageOffer(Message, frozen=True, kw_only=True):
     request_id: Id
     service_request: Literal["11.1", "11.4"]
     image_id: Sha256
+    file_version: Version | None = None
+    """What the request says; the alerts quote it for an image that goes before its header has come."""
     size: Count
     chunk_size: Annotated[int, Meta(ge=1, le=MAXIMUM_CHUNK)]
     targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=1024)]

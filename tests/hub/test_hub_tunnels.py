@@ -1,0 +1,141 @@
+import pytest
+
+from han.zcl import (
+    CloseTunnel,
+    RequestTunnel,
+    RequestTunnelResponse,
+    TransferData,
+    TransferDataError,
+)
+from hub.tunnels import Arrived, Delivered, Send, Tunnels, TunnelSettings
+from ota.eui64 import Eui64
+
+HCALCS = Eui64.parse("00-DB-12-34-56-78-90-A5")
+PPMID = Eui64.parse("00-DB-12-34-56-78-90-A4")
+ASK = RequestTunnel(6, 0xFFFF, flow_control=False, maximum_incoming=1500)
+
+
+def tunnels() -> Tunnels:
+    return Tunnels(TunnelSettings())
+
+
+def opened_by_device() -> tuple[Tunnels, int]:
+    ends = tunnels()
+    ends.receive(HCALCS, ASK, 9, now=0.0)
+    [answer] = ends.drain()
+    assert isinstance(answer, Send)
+    assert isinstance(answer.command, RequestTunnelResponse)
+    assert (answer.sequence, answer.command.status) == (9, 0)
+    return ends, answer.command.tunnel
+
+
+def test_a_message_goes_down_the_tunnel_that_the_device_opened():
+    ends, tunnel = opened_by_device()
+    ends.deliver(HCALCS, b"activate", now=1.0)
+    assert ends.drain() == [Send(HCALCS, TransferData(tunnel, b"activate", from_server=True))]
+    ends.sent(HCALCS, is_delivered=True, now=1.1)
+    assert ends.drain() == [Delivered(HCALCS, b"activate")]
+    assert ends.timer() is None
+
+
+def test_each_device_has_a_tunnel_of_its_own():
+    ends, tunnel = opened_by_device()
+    ends.receive(PPMID, ASK, 1, now=0.0)
+    [answer] = ends.drain()
+    assert answer.command.tunnel != tunnel
+
+
+def test_without_a_tunnel_the_hub_opens_one():
+    ends = tunnels()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    assert ends.drain() == [Send(HCALCS, ASK)]
+    ends.receive(HCALCS, RequestTunnelResponse(77, 0, 1500), 3, now=1.0)
+    assert ends.drain() == [Send(HCALCS, TransferData(77, b"activate", from_server=False))]
+
+
+def test_a_device_that_does_not_answer_is_asked_again_ever_more_seldom():
+    ends = tunnels()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    asked, now = [], 0.0
+    for _ in range(30):
+        asked += [now for item in ends.drain() if isinstance(item, Send)]
+        due = ends.timer()
+        assert due is not None
+        now = due
+        ends.tick(now)
+    gaps = [late - early for early, late in zip(asked, asked[1:], strict=False)]
+    assert gaps[0] == 40.0
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == 930.0
+
+
+def test_a_message_that_was_not_acknowledged_is_sent_again():
+    ends, tunnel = opened_by_device()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    ends.drain()
+    ends.sent(HCALCS, is_delivered=False, now=5.0)
+    assert ends.timer() == 15.0
+    ends.tick(15.0)
+    assert ends.drain() == [Send(HCALCS, TransferData(tunnel, b"activate", from_server=True))]
+
+
+def test_messages_to_one_device_go_one_after_another():
+    ends, _ = opened_by_device()
+    ends.deliver(HCALCS, b"one", now=0.0)
+    ends.deliver(HCALCS, b"two", now=0.0)
+    assert [item.command.data for item in ends.drain()] == [b"one"]
+    ends.sent(HCALCS, is_delivered=True, now=1.0)
+    assert [item.command.data for item in ends.drain() if isinstance(item, Send)] == [b"two"]
+
+
+def test_what_arrives_for_a_forgotten_tunnel_is_taken_and_the_device_told():
+    ends = tunnels()
+    ends.receive(PPMID, TransferData(5, b"alert"), 8, now=0.0)
+    assert ends.drain() == [
+        Arrived(PPMID, b"alert"),
+        Send(PPMID, TransferDataError(5, 0, from_server=True), 8),
+    ]
+
+
+@pytest.mark.parametrize("loss", [CloseTunnel, lambda tunnel: TransferDataError(tunnel, 0)])
+def test_a_lost_tunnel_is_opened_anew_for_what_waits(loss):
+    ends, tunnel = opened_by_device()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    ends.drain()
+    ends.receive(HCALCS, loss(tunnel), 4, now=1.0)
+    assert ends.drain() == [Send(HCALCS, ASK)]
+
+
+def test_a_device_that_opens_a_new_tunnel_gets_what_waits_through_it():
+    ends, _ = opened_by_device()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    ends.drain()
+    ends.receive(HCALCS, ASK, 10, now=1.0)
+    answer, data = ends.drain()
+    assert data.command == TransferData(answer.command.tunnel, b"activate", from_server=True)
+
+
+def test_a_refused_tunnel_is_asked_for_later():
+    ends = tunnels()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    ends.drain()
+    ends.receive(HCALCS, RequestTunnelResponse(0, 1, 0), 3, now=1.0)
+    assert ends.drain() == []
+    assert ends.timer() == 11.0
+
+
+def test_answers_that_nobody_waits_for_change_nothing():
+    ends, _ = opened_by_device()
+    ends.receive(HCALCS, RequestTunnelResponse(9, 0, 1500), 3, now=1.0)
+    ends.receive(HCALCS, CloseTunnel(999), 3, now=1.0)
+    ends.sent(HCALCS, is_delivered=True, now=1.0)
+    assert ends.drain() == []
+
+
+def test_a_withdrawn_message_is_not_sent():
+    ends = tunnels()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    ends.drain()
+    ends.withdraw(HCALCS, b"activate")
+    ends.receive(HCALCS, RequestTunnelResponse(77, 0, 1500), 3, now=1.0)
+    assert ends.drain() == []

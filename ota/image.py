@@ -47,11 +47,12 @@ _HEADER: Any = Struct(
 
 
 class ImageFormatError(TheirError):
-    """A file is no upgrade file, or contradicts itself; ``field`` names the part that is wrong."""
+    """A file is no upgrade file, or contradicts itself: ``field`` is what is wrong, ``problem`` says how."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}", Status.INVALID_IMAGE)
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}", Status.INVALID_IMAGE)
         self.field = field
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -269,20 +270,12 @@ def check(data: bytes) -> list[Finding]:
     try:
         header = Header.parse(data)
     except ImageFormatError as error:
-        return [Finding(error.field, str(error).removeprefix(f"{error.field}: "))]
+        return [Finding(error.field, error.problem)]
     findings = list(_header_findings(header))
-    if header.total_size > len(data):
-        missing = header.total_size - len(data)
-        findings.append(
-            Finding(
-                "total_size", f"{header.total_size}, but the file ends {missing} octets before: truncated"
-            )
-        )
-    elif header.total_size < len(data):
-        extra = len(data) - header.total_size
-        findings.append(
-            Finding("total_size", f"{header.total_size}, but {extra} octets more follow: oversized")
-        )
+    if header.total_size != len(data):
+        how = "truncated" if header.total_size > len(data) else "oversized"
+        says = f"the header says {header.total_size} octets, the file has {len(data)}"
+        findings.append(Finding("total_size", f"{says}: {how}"))
     return findings
 
 

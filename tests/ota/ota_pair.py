@@ -20,6 +20,7 @@ HCALCS = Eui64.parse("00-DB-12-34-56-78-90-A5")
 GSME = Eui64.parse("00-DB-12-34-56-78-90-A1")
 
 RUNNING = device.Identity(0x121D, 0x0084, 0x00000001, 0x1150)
+SUITS_RUNNING = HardwareRange(0x1111, 0x1211)
 
 
 def upgrade_file(
@@ -29,7 +30,7 @@ def upgrade_file(
     seed: int = 1,
     manufacturer: int = 0x121D,
     image_type: int = 0x0084,
-    hardware: HardwareRange | None = HardwareRange(0x1111, 0x1211),
+    hardware: HardwareRange | None = SUITS_RUNNING,
     destination: Eui64 | None = None,
 ) -> bytes:
     """A small file for RUNNING, with a body of ``size`` octets that never repeats itself."""
@@ -57,7 +58,7 @@ def over_the_wire(command: Command) -> Command:
 
 
 class Pair:
-    """Both ends, joined by an air that may lose, repeat and delay; run it until a time or until nothing is left."""
+    """Both ends, joined by an air that may lose, repeat and delay."""
 
     def __init__(
         self,
@@ -80,7 +81,9 @@ class Pair:
         self.server = hub.OtaServer(self.server_settings)
         self.server_is_up = True
         self.heard: list[Any] = []  # events of both sides, in order
-        self.crossed: list[tuple[float, bool, Command]] = []  # (when, from the server, what), delivered or not
+        self.crossed: list[
+            tuple[float, bool, Command]
+        ] = []  # (when, from the server, what), delivered or not
         self._flying: list[tuple[float, int, bool, Command, int]] = []
         self._order = count()
         self._server_sequence = count(100)
@@ -111,17 +114,17 @@ class Pair:
         """Put what both ends want to say on the air."""
         for item in self.client.drain():
             if isinstance(item, device.Send):
-                self._fly(False, item.command, item.sequence)
+                self._fly(item.command, item.sequence, from_server=False)
             else:
                 self.heard.append(item)
         for item in self.server.drain():
             if isinstance(item, hub.Send):
                 sequence = next(self._server_sequence) % 256 if item.sequence is None else item.sequence
-                self._fly(True, item.command, sequence)
+                self._fly(item.command, sequence, from_server=True)
             else:
                 self.heard.append(item)
 
-    def _fly(self, from_server: bool, command: Command, sequence: int) -> None:
+    def _fly(self, command: Command, sequence: int, *, from_server: bool) -> None:
         self.crossed.append((self.now, from_server, command))
         for _ in range(2 if self.dice.random() < self.repeats else 1):
             if self.dice.random() >= self.loss:
@@ -139,13 +142,13 @@ class Pair:
         self.now = max(self.now, min(due))
         while self._flying and self._flying[0][0] <= self.now:
             _, _, from_server, command, sequence = heapq.heappop(self._flying)
-            self._deliver(from_server, over_the_wire(command), sequence)
+            self._deliver(over_the_wire(command), sequence, from_server=from_server)
         self.client.tick(self.now)
         self.server.tick(self.now)
         self.exchange()
         return True
 
-    def _deliver(self, from_server: bool, command: Command, sequence: int) -> None:
+    def _deliver(self, command: Command, sequence: int, *, from_server: bool) -> None:
         if from_server:
             self.client.receive(command, sequence, self.now)
         elif self.server_is_up:

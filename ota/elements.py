@@ -1,0 +1,90 @@
+"""The sub-elements behind a plain Zigbee header: tag, length, data, one after the other (ZCL7 11.4.3).
+
+GB files have none. They stand here for files from elsewhere and for signed Smart Energy files.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from struct import Struct
+
+from ota.errors import OurError
+from ota.image import ImageFormatError
+
+_PREFIX = Struct("<HI")
+
+
+class Tag(enum.IntEnum):
+    """What a sub-element is. Open: a tag that nobody defined keeps its number."""
+
+    UPGRADE_IMAGE = 0x0000
+    SIGNATURE_SUITE_1 = 0x0001
+    CERTIFICATE_SUITE_1 = 0x0002
+    INTEGRITY_CODE = 0x0003
+    PICTURE = 0x0004
+    SIGNATURE_SUITE_2 = 0x0005
+    CERTIFICATE_SUITE_2 = 0x0006
+
+    @classmethod
+    def _missing_(cls, value: object) -> Tag | None:
+        if not isinstance(value, int) or not 0 <= value <= 0xFFFF:
+            return None
+        unknown = int.__new__(cls, value)
+        unknown._name_ = f"{'MANUFACTURER' if value >= 0xF000 else 'RESERVED'}_{value:#06x}"
+        unknown._value_ = value
+        return unknown
+
+
+SIZES = {
+    Tag.SIGNATURE_SUITE_1: 50,
+    Tag.CERTIFICATE_SUITE_1: 48,
+    Tag.INTEGRITY_CODE: 16,
+    Tag.SIGNATURE_SUITE_2: 80,
+    Tag.CERTIFICATE_SUITE_2: 74,
+}
+"""The sizes in octets that the format fixes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One sub-element."""
+
+    tag: Tag
+    data: bytes
+
+
+def parse_elements(body: bytes) -> list[Element]:
+    """Read all that follows a header as sub-elements.
+
+    Raises:
+        ImageFormatError: if they do not fill the body exactly, or one has not the size that its tag fixes.
+    """
+    elements: list[Element] = []
+    at = 0
+    while at < len(body):
+        if at + _PREFIX.size > len(body):
+            raise ImageFormatError("sub-elements", f"{len(body) - at} octets left over at the end")
+        number, size = _PREFIX.unpack_from(body, at)
+        tag = Tag(number)
+        at += _PREFIX.size
+        if size > len(body) - at:
+            raise ImageFormatError(
+                "sub-elements", f"{tag.name} claims {size} octets, {len(body) - at} are left"
+            )
+        if size != SIZES.get(tag, size):
+            raise ImageFormatError("sub-elements", f"{tag.name} has {SIZES[tag]} octets, not {size}")
+        elements.append(Element(tag, bytes(body[at : at + size])))
+        at += size
+    return elements
+
+
+def build_elements(elements: Iterable[Element]) -> bytes:
+    """The octets of these sub-elements. Raises OurError for one that has not the size that its tag fixes."""
+    octets = b""
+    for element in elements:
+        if len(element.data) != SIZES.get(element.tag, len(element.data)):
+            raise OurError(f"{element.tag.name} has {SIZES[element.tag]} octets, not {len(element.data)}")
+        octets += _PREFIX.pack(element.tag, len(element.data)) + element.data
+    return octets

@@ -10,9 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
+import hypothesis
 import pytest
 
 from han.clock import VirtualLoop, rebind_for_simulation, virtual_loop_factory
+
+# A busy machine is no reason to fail: hypothesis would otherwise allow each example 200 ms of wall time.
+hypothesis.settings.register_profile("gbhan", deadline=None)
+hypothesis.settings.load_profile("gbhan")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

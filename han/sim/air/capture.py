@@ -1,7 +1,7 @@
 """What a sniffer keeps: a capture that Wireshark opens, and the keys to decrypt it.
 
-The capture is a pcap file with nanosecond times and link type 283 (IEEE 802.15.4 TAP): a few type-length-value
-fields with channel, signal strength and quality stand before each frame; the frame comes with its check
+The capture is a pcap file with nanosecond times and link type 283 (IEEE 802.15.4 TAP): a few fields
+with channel, signal strength and quality stand before each frame; the frame comes with its check
 sequence. ``rebuild`` makes upgrade files of both.
 """
 

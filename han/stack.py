@@ -1,0 +1,308 @@
+"""bellows and zigpy, unmodified, under one subclass that makes them a Smart Energy Trust Centre.
+
+zigpy is written for home automation: it interviews what joins, answers Match Descriptor itself, opens joining
+with a key that everybody knows, and drops Smart Energy packets. None of that may happen here. Each override
+below says what it prevents. What is left of zigpy is what we want from it: the life cycle of the dongle,
+forming and backup of the network, and `send_packet`.
+
+Packets from the coordinator itself go to zigpy, which talks to its own dongle at start. All others are taken
+before zigpy sees them and told to a `Listener`; the hub's list of devices is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import bellows.types as ezsp
+import zigpy.types
+import zigpy.zdo.types as zdo
+from bellows.zigbee.application import ControllerApplication
+from zigpy.exceptions import NetworkNotFormed
+
+from han.errors import OurError
+from han.network_memory import Network
+from han.zcl import OTA_CLUSTER, SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER
+from ota.eui64 import Eui64
+
+ENDPOINT = 1
+"""Ours. zigpy wants an endpoint 1 to exist, and one is all that we need."""
+ENERGY_SERVICE_INTERFACE = 0x0500
+SERVED_CLUSTERS = (OTA_CLUSTER, TUNNELLING_CLUSTER)
+
+COORDINATOR = 0x0000
+_ZDO_ENDPOINT = 0
+_ZDO_RESPONSE = 0x8000
+_DEVICE_ANNCE = 0x0013
+
+JOINING_CLOSED = ezsp.EzspDecisionBitmask.DEFAULT_CONFIGURATION
+"""The Trust Centre's policy at rest: no joins, no unsecured rejoins. bellows' default, 1, is ALLOW_JOINS."""
+
+POLICIES = {
+    "TC_KEY_REQUEST_POLICY": int(ezsp.EzspDecisionId.ALLOW_TC_KEY_REQUESTS_AND_SEND_CURRENT_KEY),
+    "APP_KEY_REQUEST_POLICY": int(ezsp.EzspDecisionId.DENY_APP_KEY_REQUESTS),
+    "TRUST_CENTER_POLICY": int(JOINING_CLOSED),
+}
+"""All policies that bellows sets, spelled out: defaults would be filled in in the order of string hashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An application message from a device, as the radio handed it up."""
+
+    sender: int
+    cluster: int
+    source_endpoint: int
+    payload: bytes
+    aps_secured: bool
+
+
+class Listener(Protocol):
+    """Who is told what the radio hears. All calls come from the event loop and must not raise."""
+
+    def message(self, message: Message) -> None:
+        """A Smart Energy message for our endpoint arrived."""
+
+    def stray(self, sender: int, why: str) -> None:
+        """A packet that is none of ours was dropped."""
+
+    def keyed(self, nwk: int, eui64: Eui64) -> None:
+        """The Trust Centre let a device in, or saw it come back, at this address."""
+
+    def announced(self, nwk: int, eui64: Eui64) -> None:
+        """A device says that it is in the network at this address (Device_annce)."""
+
+    def left(self, eui64: Eui64) -> None:
+        """A device left the network."""
+
+    def denied(self, eui64: Eui64) -> None:
+        """The Trust Centre refused a device."""
+
+    def lost(self, why: str) -> None:
+        """The dongle is gone. This stack will never work again."""
+
+
+class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no types
+    """A running EZSP dongle as the coordinator of a Smart Energy network.
+
+    Args:
+        config: zigpy's configuration, complete.
+        listener: told everything that the radio hears.
+        watchdog_period: seconds between bellows' questions whether the dongle lives. bellows' own is 10; in
+            two idle weeks of simulation that would be 120 000 questions.
+    """
+
+    def __init__(self, config: dict[str, Any], listener: Listener, watchdog_period: float) -> None:
+        super().__init__(config)
+        self._watchdog_period = watchdog_period
+        self._listener = listener
+        self._is_closing = False
+        self._zdo_waiting: dict[tuple[int, int, int], asyncio.Future[bytes]] = {}
+
+    # What zigpy must not do.
+
+    async def register_endpoints(self) -> None:
+        """One endpoint, with what we serve: the dongle answers Match Descriptor from it, and rightly."""
+        await self.add_endpoint(
+            zdo.SimpleDescriptor(
+                endpoint=ENDPOINT,
+                profile=SMART_ENERGY_PROFILE,
+                device_type=ENERGY_SERVICE_INTERFACE,
+                device_version=0,
+                input_clusters=list(SERVED_CLUSTERS),
+                output_clusters=[],
+            )
+        )
+
+    async def permit(self, time_s: int = 60, node: object = None) -> None:  # noqa: ARG002 - zigpy's signature
+        """Closes joining; opens it never. bellows would import the well-known key even for closing it.
+
+        Raises:
+            OurError: if asked to open. Joining opens for one named device: see `admit`.
+        """
+        if time_s:
+            raise OurError("joining opens only for a named device with its install code")
+        await self.permit_ncp(0)
+
+    async def permit_gp(self, time_s: int) -> None:
+        """Nothing: there is no Green Power in a GB network, and no endpoint 242 to send it from."""
+
+    def packet_received(self, packet: zigpy.types.ZigbeePacket) -> None:
+        """Take every packet before zigpy, except those from our own dongle."""
+        sender = packet.src.address
+        if sender == COORDINATOR:
+            super().packet_received(packet)
+        elif packet.dst_ep == _ZDO_ENDPOINT:
+            self._device_object_message(int(sender), packet)
+        elif packet.dst_ep == ENDPOINT and packet.profile_id == SMART_ENERGY_PROFILE:
+            secured = bool(packet.tx_options & zigpy.types.TransmitOptions.APS_Encryption)
+            payload = packet.data.serialize()
+            self._listener.message(
+                Message(int(sender), int(packet.cluster_id), int(packet.src_ep), payload, secured)
+            )
+        else:
+            self._listener.stray(
+                int(sender), f"profile {int(packet.profile_id):#06x} for endpoint {int(packet.dst_ep)}"
+            )
+
+    def handle_join(
+        self, nwk: int, ieee: zigpy.types.EUI64, parent_nwk: int | None, *, handle_rejoin: bool = True
+    ) -> None:
+        """Tell of it; zigpy would make a device of its own and interview it."""
+        del parent_nwk, handle_rejoin
+        self._listener.keyed(int(nwk), _eui64(ieee))
+
+    def handle_leave(self, nwk: int, ieee: zigpy.types.EUI64) -> None:
+        """Tell of it; zigpy would look for a device of its own."""
+        del nwk
+        self._listener.left(_eui64(ieee))
+
+    def handle_relays(self, nwk: int, relays: list[int]) -> None:
+        """Nothing: the dongle routes. zigpy would broadcast a question for each device it does not know."""
+
+    def ezsp_callback_handler(self, frame_name: str, args: list[Any]) -> None:
+        """Notice refused joins, which bellows passes over, and leave the rest to bellows."""
+        if frame_name == "trustCenterJoinHandler":
+            _, eui64, status, decision, _ = args
+            left = status == ezsp.EmberDeviceUpdate.DEVICE_LEFT
+            if decision == ezsp.EmberJoinDecision.DENY_JOIN and not left:
+                self._listener.denied(_eui64(eui64))
+        super().ezsp_callback_handler(frame_name, args)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell of it, unless we closed the connection ourselves."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._listener.lost(f"{type(exc).__name__}: {exc}" if exc else "the dongle closed the connection")
+
+    async def shutdown(self, *, db: bool = True) -> None:
+        """Close the connection and stop every task of zigpy's. The network itself stays in the dongle."""
+        self._is_closing = True
+        for waiting in self._zdo_waiting.values():
+            waiting.cancel()
+        await super().shutdown(db=db)
+
+    # What we ask of the dongle.
+
+    async def network(self) -> Network | None:
+        """The network that the dongle holds, started if it was not; None if it holds none."""
+        try:
+            await self.load_network_info(load_devices=False)
+        except NetworkNotFormed:
+            return None
+        info = self.state.network_info
+        return Network(
+            _eui64(self.state.node_info.ieee),
+            _eui64(info.extended_pan_id),
+            int(info.pan_id),
+            int(info.channel),
+        )
+
+    async def own_eui64(self) -> Eui64:
+        """The dongle's own address, also while it is in no network."""
+        (address,) = await self._ezsp.getEui64()
+        return _eui64(address)
+
+    async def admit(self, eui64: Eui64, link_key: bytes, seconds: int) -> None:
+        """Let this one device join with this key within ``seconds`` (up to 254)."""
+        await self.permit_with_link_key(
+            _zigpy_eui64(eui64), zigpy.types.KeyData.deserialize(link_key)[0], seconds
+        )
+
+    async def close_joining(self) -> None:
+        """Back to the policy at rest, which bellows never restores after an install code."""
+        await self._ezsp.setPolicy(
+            policyId=ezsp.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=int(JOINING_CLOSED)
+        )
+        await self.permit_ncp(0)
+
+    async def eui64_of(self, nwk: int) -> Eui64 | None:
+        """Whose address this is, as far as the dongle's own tables know."""
+        status, address = await self._ezsp.lookupEui64ByNodeId(nodeId=nwk)
+        if ezsp.sl_Status.from_ember_status(status) != ezsp.sl_Status.OK:
+            return None
+        return _eui64(address)
+
+    def send(
+        self, nwk: int, endpoint: int, cluster: int, payload: bytes, *, aps_ack: bool, aps_security: bool
+    ) -> Awaitable[None]:
+        """Send one Smart Energy message; resolves once the dongle has reported how that went."""
+        options = zigpy.types.TransmitOptions.NONE
+        if aps_ack:
+            options |= zigpy.types.TransmitOptions.ACK
+        if aps_security:
+            options |= zigpy.types.TransmitOptions.APS_Encryption
+        return self._send(nwk, SMART_ENERGY_PROFILE, cluster, (ENDPOINT, endpoint), payload, options)
+
+    async def ask(self, nwk: int, cluster: int, fields: bytes, timeout: float = 5.0) -> bytes:  # noqa: ASYNC109
+        """Ask a device's ZDO and give the response's fields (behind the sequence number).
+
+        Raises:
+            TimeoutError: if it does not answer within ``timeout`` seconds.
+        """
+        sequence = self.get_sequence()
+        waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        key = (nwk, cluster | _ZDO_RESPONSE, sequence)
+        self._zdo_waiting[key] = waiting
+        try:
+            async with asyncio.timeout(timeout):
+                await self._send(
+                    nwk, 0x0000, cluster, (0, 0), bytes((sequence,)) + fields, zigpy.types.TransmitOptions.ACK
+                )
+                return await waiting
+        finally:
+            del self._zdo_waiting[key]
+
+    def _send(  # noqa: PLR0917 - the fields of one packet, in one private place
+        self,
+        nwk: int,
+        profile: int,
+        cluster: int,
+        endpoints: tuple[int, int],
+        payload: bytes,
+        options: zigpy.types.TransmitOptions,
+    ) -> Awaitable[None]:
+        source, destination = endpoints
+        sent: Awaitable[None] = self.send_packet(
+            zigpy.types.ZigbeePacket(
+                src=_address(COORDINATOR),
+                src_ep=source,
+                dst=_address(nwk),
+                dst_ep=destination,
+                tsn=self.get_sequence(),
+                profile_id=profile,
+                cluster_id=cluster,
+                data=zigpy.types.SerializableBytes(payload),
+                tx_options=options,
+                # Three APS attempts of 1.6 s take longer than the 3 s that bellows waits otherwise.
+                extended_timeout=True,
+            )
+        )
+        return sent
+
+    def _device_object_message(self, sender: int, packet: zigpy.types.ZigbeePacket) -> None:
+        payload = packet.data.serialize()
+        if packet.cluster_id == _DEVICE_ANNCE and len(payload) >= 11:
+            self._listener.announced(
+                int.from_bytes(payload[1:3], "little"), Eui64.from_wire(bytes(payload[3:11]))
+            )
+            return
+        if not payload:
+            return
+        waiting = self._zdo_waiting.get((sender, int(packet.cluster_id), payload[0]))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(bytes(payload[1:]))
+
+
+def _address(nwk: int) -> zigpy.types.AddrModeAddress:
+    return zigpy.types.AddrModeAddress(addr_mode=zigpy.types.AddrMode.NWK, address=zigpy.types.NWK(nwk))
+
+
+def _eui64(address: Any) -> Eui64:  # noqa: ANN401 - of zigpy, untyped
+    return Eui64.from_wire(address.serialize())
+
+
+def _zigpy_eui64(address: Eui64) -> zigpy.types.EUI64:
+    return zigpy.types.EUI64.deserialize(address.wire)[0]

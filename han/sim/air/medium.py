@@ -1,11 +1,11 @@
 """The air that all radios of a house share: who is heard by whom, when, and what collides.
 
-The physics are those of the 2.4 GHz O-QPSK PHY of IEEE 802.15.4 (250 kbit/s): 32 microseconds an octet, six octets of
-preamble, delimiter and length in front of each PSDU. A frame is heard when it is over. Two frames that overlap on a
-channel destroy each other at every receiver that hears both; who sends does not hear.
+The physics are those of the 2.4 GHz O-QPSK PHY of IEEE 802.15.4 (250 kbit/s): 32 microseconds an octet, six
+octets of preamble, delimiter and length in front of each PSDU. A frame is heard when it is over. Two frames
+that overlap on a channel destroy each other at every receiver that hears both; who sends does not hear.
 
-What may befall a frame on its way (loss, noise, a sniffer beside it) is a ``Path``: wrappers around ``Clear``, read from the
-outside inwards, as in ``Sniffed(Lossy(Clear(), rate=0.05, seed=7), to=capture)``.
+What may befall a frame on its way (loss, noise, a sniffer beside it) is a ``Path``: wrappers around
+``Clear``, read from the outside inwards, as in ``Sniffed(Lossy(Clear(), rate=0.05, seed=7), to=capture)``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Transceiver(Protocol):
 
 
 class Flight:
-    """One frame on the air. ``overlaps`` holds the flights it met; ``deaf`` those who tuned in too late to hear it."""
+    """One frame on the air. ``overlaps`` holds the flights it met; ``deaf`` those who tuned in too late."""
 
     __slots__ = ("channel", "deaf", "end", "overlaps", "psdu", "sender", "start")
 
@@ -82,7 +82,7 @@ class Lossy:
 
 
 class Sniffed:
-    """Shows every frame to ``to`` when it ends, as a good sniffer in the room sees it: lost ones too, wrecks not."""
+    """Shows each frame to ``to`` when it ends, as a good sniffer would: lost ones too, collided ones not."""
 
     def __init__(self, inner: Path, to: Callable[[Flight], None]) -> None:
         self._inner = inner
@@ -96,7 +96,7 @@ class Sniffed:
 
 
 class Garbled:
-    """Spoils this share of the receptions without hiding them: a bit is turned, so the FCS is wrong at that receiver."""
+    """Spoils this share of the receptions: a bit is turned, so that the FCS is wrong at that receiver."""
 
     def __init__(self, inner: Path, rate: float, seed: int | str) -> None:
         self._inner = inner
@@ -162,7 +162,7 @@ class Air:
             flight.deaf.append(radio)
 
     def busy(self, radio: Transceiver, channel: int, since: float) -> bool:
-        """Whether ``radio`` has sensed another's energy on ``channel`` at any moment from ``since`` until now."""
+        """Whether ``radio`` has sensed energy on ``channel`` at any moment from ``since`` until now."""
         flying = self._flying[channel]
         landed = self._landed.get(channel)
         if self._hears is None:
@@ -173,7 +173,7 @@ class Air:
     def transmit(
         self, sender: Transceiver, channel: int, psdu: bytes, sent: Callable[..., object], *args: object
     ) -> None:
-        """Put a PSDU (FCS included) on the air; ``sent(*args)`` is called when its last bit is out, before anyone hears it.
+        """Put a PSDU, FCS included, on the air; call ``sent(*args)`` when it is out, before anyone hears it.
 
         Raises:
             ValueError: if the PSDU is longer than 127 octets.

@@ -1,7 +1,8 @@
 """Where the simulated house meets an event loop: one timer, nothing else.
 
-On the ordinary loop the house runs in real time. On a loop whose time jumps, the pump goes on from call to call as
-long as nobody else on the loop has anything to do in between, which saves a round of the loop for each.
+On the ordinary loop the house runs in real time. On a loop whose time jumps, the pump goes on from call to
+call as long as nobody else on the loop has anything to do in between, which saves a round of the loop for
+each.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ class Skipping(Protocol):
 class Pump:
     """Makes the calls of a timeline when the loop's clock says that they are due.
 
-    The timeline's time is the loop's time. Whoever plans something on the timeline from outside (not from one of its own
-    calls) calls ``wake`` before and after: before, so that its ``now`` is the present; after, so that the timer is set.
+    The timeline's time is the loop's time. Whoever plans something on the timeline from outside (not from
+    one of its own calls) calls ``wake`` before and after: before, so that its ``now`` is the present;
+    after, so that the timer is set.
     """
 
     def __init__(self, timeline: Timeline, loop: asyncio.AbstractEventLoop) -> None:
@@ -37,7 +39,7 @@ class Pump:
         self._stopped = False
 
     def wake(self) -> None:
-        """Make every call that is due, bring the timeline to the present and set the timer for the next call."""
+        """Make every call that is due, bring the timeline to the present, set the timer for the next call."""
         if self._running or self._stopped:
             return
         self._run(self._loop.time())

@@ -1,7 +1,8 @@
 """The one order in which everything in a simulated house happens.
 
-A house full of radios is a discrete-event simulation: nobody waits, everybody asks to be called at a time. Calls
-that fall on the same instant run in the order in which they were asked for, so a seed decides a whole run.
+A house full of radios is a discrete-event simulation: nobody waits, everybody asks to be called at a time.
+Calls that fall on the same instant run in the order in which they were asked for, so a seed decides a whole
+run.
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ class Timeline:
         """Call ``call(*args)`` at ``when``; a time that has passed means as soon as possible."""
         handle = Handle(call, args)
         self._asked = asked = self._asked + 1
-        now = self.now
-        heappush(self._heap, (when if when > now else now, asked, handle))
+        heappush(self._heap, (max(when, self.now), asked, handle))
         return handle
 
     def after(self, delay: float, call: Callable[..., object], *args: Any) -> Handle:  # noqa: ANN401 - passed through

@@ -1,8 +1,8 @@
 """A node's application support layer: messages to endpoints, acknowledged end to end, heard once.
 
-A message that asks for an acknowledgement is repeated after 1.6 s, three times at most. A repetition under a link key
-is sealed anew, because its old frame counter would be refused as a replay; the APS counter stays, and the receiver
-knows it by that.
+A message that asks for an acknowledgement is repeated after 1.6 s, three times at most. A repetition under
+a link key is sealed anew, because its old frame counter would be refused as a replay; the APS counter
+stays, and the receiver knows it by that.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from ota.eui64 import Eui64
 ACK_WAIT: Final = 1.6
 MAX_RETRIES: Final = 3
 REMEMBERED: Final = 32
-"""How many messages of one sender are remembered, so that a repetition is not heard twice. At fifty messages a second
+"""How many messages of one sender are remembered, so that a repetition is not heard twice. At fifty a second
 the 8-bit counter comes round in five seconds: to remember by time alone would refuse new messages."""
 MEMORY: Final = 8.0
 ZDO_PROFILE: Final = 0x0000
 
 OnSent = Callable[[SendStatus], object]
 OnCommand = Callable[[ApsFrame, NwkFrame, Eui64 | None, bytes], object]
-"""Called with a command frame (still sealed if secured), the network frame it came in, who sealed that, its octets."""
+"""Called with a command frame (still sealed if secured), the network frame it came in, who sealed that, and
+its octets."""
 
 
 def largest_payload(*, aps_security: bool, group: bool = False) -> int:
-    """The most payload octets of one APS message in one frame: 82, 73 with APS security; a group message has one less."""
+    """The most payload octets of a message in one frame: 82, with APS security 73; to a group one less."""
     return MAX_PAYLOAD - (9 if group else 8) - (OVERHEAD if aps_security else 0)
 
 
@@ -62,7 +63,8 @@ class _Pending:
 class Aps:
     """The application support layer of one node.
 
-    ``accepts(endpoint)`` says whether an endpoint is there: what is sent to another one is neither acknowledged nor heard.
+    ``accepts(endpoint)`` says whether an endpoint is there: what is sent to another one is neither
+    acknowledged nor heard.
     """
 
     def __init__(
@@ -143,7 +145,7 @@ class Aps:
     def send_command(
         self, destination: int, octets: bytes, on_done: Callable[[bool], object], *, secured: bool
     ) -> None:
-        """Send an APS command frame, ready as octets; ``secured`` says whether the network key seals it on its way."""
+        """Send an APS command frame, given as octets; ``secured``: the network key seals it on its way."""
         self._nwk.send(destination, octets, on_done, secured=secured)
 
     def next_counter(self) -> int:

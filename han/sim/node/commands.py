@@ -1,7 +1,7 @@
-"""The commands by which keys and membership travel between nodes: sealed here, opened here, acted on elsewhere.
+"""The commands by which keys and membership travel: sealed here, opened here, acted on elsewhere.
 
-A network key on its way to a joiner is sealed under a key derived from the joiner's link key, and outside network security,
-because the joiner has no network key yet. Everything else goes under the network key.
+A network key on its way to a joiner is sealed under a key derived from the joiner's link key, and outside
+network security, because the joiner has no network key yet. Everything else goes under the network key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from han.sim.wire.seal import KeyIdentifier
 from ota.eui64 import Eui64
 
 OnCommand = Callable[[ApsCommand, int, bool, bool], object]
-"""Called with the command, the sender's short address, whether the network key and whether a link key sealed it."""
+"""Called with the command, its sender's short address, whether the network key and whether a link key
+sealed it."""
 
 _DERIVED: dict[KeyIdentifier, Callable[[bytes], bytes]] = {
     KeyIdentifier.DATA: lambda link: link,
@@ -30,7 +31,7 @@ _DERIVED: dict[KeyIdentifier, Callable[[bytes], bytes]] = {
 
 
 class ApsCommands:
-    """Sends and receives APS commands. ``joining_key`` is our own link key while we wait for the network key."""
+    """Sends and receives APS commands. ``joining_key`` is our link key while we wait for the network key."""
 
     def __init__(self, station: Station, aps: Aps, on_command: OnCommand) -> None:
         self._station = station
@@ -39,7 +40,7 @@ class ApsCommands:
         self.joining_key: LinkKey | None = None
 
     def sealed(self, command: ApsCommand, link_key: bytes, identifier: KeyIdentifier) -> bytes:
-        """The APS frame that carries ``command`` under a key derived from ``link_key``, naming us as its sender."""
+        """The APS frame that carries ``command`` under a key derived from ``link_key`` and names us."""
         frame = ApsFrame(FrameType.COMMAND, self._aps.next_counter(), payload=command.to_bytes())
         return seal(
             frame,

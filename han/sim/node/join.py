@@ -1,7 +1,7 @@
 """A node on its way into a network: scan, associate, wait for the network key; or rejoin with the key it has.
 
-The stages are those of ``Stage``; each has one timer, and its end without an answer is the failure that ``_OVERDUE``
-names. A parent that refuses or stays silent makes room for the next best one that was heard.
+The stages are those of ``Stage``; each has one timer, and its end without an answer is the failure that
+``_OVERDUE`` names. A parent that refuses or stays silent makes room for the next best one that was heard.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class HeardNetwork:
 
 
 class Joiner:
-    """The joiner's side. ``on_up`` is called when the node is in the network, before ``on_done`` of the request."""
+    """The joiner's side. ``on_up`` is called when the node is in the network, before any ``on_done``."""
 
     def __init__(
         self, station: Station, mac: Mac, nwk: Nwk, commands: ApsCommands, on_up: Callable[[], object]

@@ -1,9 +1,9 @@
 """A node's MAC: who may send when, who has acknowledged, what was heard twice (IEEE 802.15.4, beaconless).
 
-Sending is unslotted CSMA/CA: a random backoff, a look at the channel, a turnaround, the frame, a wait for the
-acknowledgement, up to three retries. One frame is under way at a time; between two frames of one sender lies an
-interframe space. Receiving acknowledges first and passes a frame up when the acknowledgement is out, so that an
-exchange takes what the standard's timing asks for.
+Sending is unslotted CSMA/CA: a random backoff, a look at the channel, a turnaround, the frame, a wait for
+the acknowledgement, up to three retries. One frame is under way at a time; between two frames of one sender
+lies an interframe space. Receiving acknowledges first and passes a frame up when the acknowledgement is
+out, so that an exchange takes what the standard's timing asks for.
 
 Numbers are seconds on the 2.4 GHz PHY, where a symbol takes 16 microseconds.
 """
@@ -35,6 +35,7 @@ ACK_WAIT = 864e-6
 LIFS = 640e-6
 SIFS = 192e-6
 MAX_SIFS_FRAME = 18
+MIN_PSDU = 5
 MIN_BE = 3
 MAX_BE = 5
 MAX_BACKOFFS = 4
@@ -45,6 +46,9 @@ REPEAT_WINDOW = 0.5
 """A repetition after a lost acknowledgement comes within this time; the same number later is a new frame."""
 
 _DATA_REQUEST = DataRequest().to_bytes()
+_EVERYONE = b"\xff\xff"
+_ACKS = tuple(ack_psdu(sequence) for sequence in range(256))
+_ACKS_PENDING = tuple(ack_psdu(sequence, frame_pending=True) for sequence in range(256))
 
 OnDone = Callable[[bool], object]
 
@@ -60,14 +64,14 @@ class _Job:
         """What the acknowledgement has to carry; None if none is asked for."""
         self.on_done = on_done
         self.awaiting = False
-        """Whether the frame is out and its acknowledgement due; another's may carry the same number before."""
+        """Whether its acknowledgement is due; at other times one with this number is somebody else's."""
         self.retries = 0
         self.backoffs = 0
         self.exponent = MIN_BE
 
 
 class Mac:
-    """One radio. ``on_frame(frame, lqi, rssi)`` gets every frame that is meant for us, except acknowledgements."""
+    """One radio. ``on_frame(frame, lqi, rssi)`` gets all frames meant for us, except acknowledgements."""
 
     def __init__(self, station: Station, air: Air, on_frame: Callable[[MacFrame, int, int], object]) -> None:
         self._eui64_wire = station.eui64.wire
@@ -95,7 +99,7 @@ class Mac:
         self._waiting: dict[int | Eui64, deque[tuple[_Job, Handle]]] = {}
 
     def tune(self, channel: int | None) -> None:
-        """Listen on this channel; None switches the radio off and forgets every frame under way, without a word."""
+        """Listen on this channel; None switches the radio off and silently forgets every frame under way."""
         if channel is None:
             self._silence()
         self.channel = channel
@@ -109,7 +113,7 @@ class Mac:
         self._short_wire = short.to_bytes(2, "little")
 
     def send_data(self, destination: int, payload: bytes, on_done: OnDone) -> None:
-        """Send a data frame to a short address of our PAN; ``on_done(ok)`` when acknowledged, or sent if a broadcast."""
+        """Send data to a short address of our PAN; ``on_done(ok)`` once acknowledged, or once broadcast."""
         unicast = destination != BROADCAST
         self._sequence = sequence = (self._sequence + 1) & 0xFF
         frame = MacFrame(
@@ -122,30 +126,20 @@ class Mac:
         self._enqueue(self._job(frame, on_done))
 
     def hold(self, destination: int | Eui64, frame: MacFrame, on_done: OnDone) -> None:
-        """Keep a frame until its destination asks for it (indirect transmission); ``on_done(False)`` when it never does."""
+        """Keep a frame until its destination asks for it (indirect); ``on_done(False)`` if it never does."""
         queue = self._waiting.setdefault(destination, deque())
         job = self._job(frame, on_done)
         queue.append((job, self._timeline.after(INDIRECT_PERSISTENCE, self._expire, destination, job)))
 
     def receive(self, psdu: bytes, lqi: int, rssi: int) -> None:
-        """A frame ended on the air. What is not for us is dropped on its raw octets, as a radio's filter does."""
-        if len(psdu) < 5:
+        """A frame ended on the air. What is not for us is dropped unread, as by a radio's filter."""
+        if len(psdu) < MIN_PSDU:
             return
         kind = psdu[0] & 7
-        if kind == 2:
+        if kind == FrameType.ACK:
             self._hear_acknowledgement(psdu)
             return
-        mode = psdu[1] >> 2 & 3
-        if mode == 2:
-            destination = psdu[5:7]
-            if destination != self._short_wire and destination != b"\xff\xff":
-                return
-        elif mode == 3:
-            if psdu[5:13] != self._eui64_wire:
-                return
-        elif kind != 0 or not self.hears_beacons:
-            return
-        if mode and psdu[3:5] != self._pan_wire and psdu[3:5] != b"\xff\xff":
+        if not self._is_for_us(psdu, kind):
             return
         try:
             frame = parse_psdu(psdu)
@@ -158,6 +152,20 @@ class Mac:
         else:
             self._counters.mac_rx_broadcast += 1
             self._on_frame(frame, lqi, rssi)
+
+    def _is_for_us(self, psdu: bytes, kind: int) -> bool:
+        mode = psdu[1] >> 2 & 3
+        if mode == 2:
+            destination = psdu[5:7]
+            if destination != self._short_wire and destination != _EVERYONE:  # noqa: PLR1714 - the hot path
+                return False
+        elif mode == 3:
+            if psdu[5:13] != self._eui64_wire:
+                return False
+        else:
+            return kind == FrameType.BEACON and self.hears_beacons
+        pan_id = psdu[3:5]
+        return pan_id == self._pan_wire or pan_id == _EVERYONE  # noqa: PLR1714 - the hot path
 
     # Sending
 
@@ -178,7 +186,7 @@ class Mac:
 
     def _back_off(self, job: _Job) -> None:
         now = self._timeline.now
-        begin = now if now > self._free_at else self._free_at
+        begin = max(now, self._free_at)
         look = begin + self._dice.getrandbits(job.exponent) * BACKOFF_UNIT
         self._next = self._timeline.at(look + CCA, self._assess, job, look)
 
@@ -226,7 +234,7 @@ class Mac:
         job = self._active
         if job is None or not job.awaiting or job.sequence is None or self._next is None:
             return
-        if psdu not in (ack_psdu(job.sequence), ack_psdu(job.sequence, frame_pending=True)):
+        if psdu != _ACKS[job.sequence] and psdu != _ACKS_PENDING[job.sequence]:
             return
         self._next.cancel()
         self._counters.mac_tx_unicast_success += 1
@@ -282,7 +290,7 @@ class Mac:
         if channel is None:
             return
         pending = frame.type is FrameType.COMMAND and frame.source in self._waiting
-        ack = ack_psdu(frame.sequence, frame_pending=pending)
+        ack = (_ACKS_PENDING if pending else _ACKS)[frame.sequence]
         self._air.transmit(self, channel, ack, self._acknowledged, frame, lqi, rssi)
 
     def _acknowledged(self, frame: MacFrame, lqi: int, rssi: int) -> None:

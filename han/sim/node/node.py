@@ -1,8 +1,8 @@
 """A Zigbee node on an air: the one class for coordinator and device.
 
-``Node`` is only the front door: it wires the layers together and passes things on. The work is done, layer by layer,
-in ``mac``, ``nwk``, ``aps`` and ``zdo``; by the ``join`` er and its ``parent``; by the Trust Centre in ``trust``. What
-outlives a reboot is in ``store``; what a user says and hears is in ``service``.
+``Node`` is only the front door: it wires the layers together and passes things on. The work is done, layer
+by layer, in ``mac``, ``nwk``, ``aps`` and ``zdo``; by the ``join`` er and its ``parent``; by the Trust
+Centre in ``trust``. What outlives a reboot is in ``store``; what a user says and hears is in ``service``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ ALL_ENDPOINTS = 0xFF
 class Node:
     """A Zigbee node: coordinator if it forms a network, device if it joins one.
 
-    ``capability`` is the MAC capability octet (0x8E mains-powered router, 0x8F coordinator, 0x8C mains-powered end device).
+    ``capability`` is the MAC capability octet (0x8F coordinator, 0x8E mains router, 0x8C mains end
+    device).
     ``dice`` decides backoffs, addresses and sequence numbers; ``store`` is what a flash memory would keep.
     Callbacks are called from within the simulation, at the timeline's ``now``.
     """
@@ -96,8 +97,10 @@ class Node:
         self._aps = Aps(station, self._nwk, self._has_endpoint, self._hear_message, self._hear_sealed_command)
         self._commands = ApsCommands(station, self._aps, self._hear_command)
         self.trust = TrustCentre(station, self._nwk, self._commands, self._tell)
-        """The Trust Centre's side: ``trust.transient[eui64] = link_key``, ``trust.policy``, ``trust.link_keys``."""
-        self._parent = Parent(station, self._mac, self._nwk, self._commands, self.trust, self._tell)
+        """The Trust Centre: ``trust.transient[eui64] = link_key``, ``trust.policy``, ``trust.link_keys``."""
+        self._parent = Parent(
+            station, self._mac, self._nwk, commands=self._commands, trust=self.trust, on_event=self._tell
+        )
         self._joiner = Joiner(station, self._mac, self._nwk, self._commands, self._arrived)
         self.zdo = Zdo(
             station,
@@ -204,7 +207,7 @@ class Node:
         )
 
     def permit(self, seconds: int) -> None:
-        """Let devices associate for this long; 0 closes at once, 255 stays open. Without effect on an end device."""
+        """Let devices associate for this long; 0: close now, 255: stay open. No effect on an end device."""
         if self._station.is_router and self.is_up:
             self._parent.permit(seconds)
 
@@ -271,7 +274,7 @@ class Node:
     # Data
 
     def send(self, request: SendRequest, on_sent: Callable[[SendStatus], object]) -> int:
-        """Send an APS message; ``on_sent`` is called once, later, never from inside this call. Returns the APS counter.
+        """Send an APS message; ``on_sent`` is called once, never inside this call. Gives the APS counter.
 
         Raises:
             NetworkIsDown: outside a network.

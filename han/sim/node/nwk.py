@@ -33,7 +33,7 @@ BROADCAST_REPEATS: Final = 2
 BROADCAST_REPEAT_AFTER: Final = 0.5
 BROADCAST_JITTER: Final = 0.064
 BROADCAST_MEMORY: Final = 9.0
-"""How long a broadcast is remembered, so that repetitions are not heard twice (nwkNetworkBroadcastDeliveryTime)."""
+"""How long a broadcast is remembered, so that it is heard once (nwkNetworkBroadcastDeliveryTime)."""
 MAX_PAYLOAD: Final = 127 - 9 - 2 - 8 - 18
 """The most octets an APS frame may have in one secured network frame without optional fields."""
 _ROUTE_DISCOVERY: Final = 1
@@ -133,7 +133,7 @@ class Nwk:
         named: bool = False,
         destination_ieee: Eui64 | None = None,
     ) -> None:
-        """Send a frame to a short or broadcast address; ``on_done(ok)`` when the next hop has it, or once broadcast.
+        """Send a frame to a short address; ``on_done(ok)`` when the next hop has it, or once it is broadcast.
 
         ``named`` puts our EUI-64 into the header.
 

@@ -44,6 +44,7 @@ class Parent:
         station: Station,
         mac: Mac,
         nwk: Nwk,
+        *,
         commands: ApsCommands,
         trust: TrustCentre,
         on_event: Callable[[NodeEvent], object],

@@ -1,7 +1,7 @@
 """What a node's user says and hears: requests, messages, events, statuses.
 
-Someone who reads only this file knows what a node can be asked for and what it tells. The numbers are those of
-EmberZNet where one exists, so that a dongle can pass them on unchanged.
+Someone who reads only this file knows what a node can be asked for and what it tells. The numbers are those
+of EmberZNet where one exists, so that a dongle can pass them on unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class NodeError(Exception):
     """We asked a node for something that it cannot do."""
 
 
-class PayloadTooLong(NodeError):
+class PayloadTooLong(NodeError):  # noqa: N818 - the name says what is so
     """An APS payload does not fit one frame."""
 
     def __init__(self, size: int, limit: int) -> None:
@@ -27,19 +27,19 @@ class PayloadTooLong(NodeError):
         self.limit = limit
 
 
-class NetworkIsDown(NodeError):
+class NetworkIsDown(NodeError):  # noqa: N818 - the name says what is so
     """The node is in no network: form, join or resume one first."""
 
 
-class NetworkIsUp(NodeError):
+class NetworkIsUp(NodeError):  # noqa: N818 - the name says what is so
     """The node is in a network already: leave it first."""
 
 
-class NoLinkKey(NodeError):
+class NoLinkKey(NodeError):  # noqa: N818 - the name says what is so
     """APS security was asked for towards a device with which no link key is shared."""
 
 
-class AddressUnknown(NodeError):
+class AddressUnknown(NodeError):  # noqa: N818 - the name says what is so
     """APS security was asked for towards a short address whose EUI-64 is not known."""
 
 
@@ -74,8 +74,9 @@ class NetworkParameters:
 class SendRequest:
     """One APS data message to send.
 
-    ``destination`` is a short address; 0xFFFC, 0xFFFD and 0xFFFF are the broadcast addresses. ``group`` makes it a
-    group message (then ``destination`` is a broadcast address). ``radius`` 0 means the stack's default.
+    ``destination`` is a short address; 0xFFFC, 0xFFFD and 0xFFFF are the broadcast addresses. ``group``
+    makes it a group message (then ``destination`` is a broadcast address). ``radius`` 0 means the stack's
+    default.
     """
 
     destination: int

@@ -1,7 +1,8 @@
 """What a node's flash memory keeps: keys, addresses, children, and counters that must never repeat.
 
-A sender's frame counter may never be used twice under one key, not even when power fails. Writing flash at every frame would
-wear it out, so a counter's *limit* is kept, ahead of the counter; after a reboot counting goes on from the limit.
+A sender's frame counter may never be used twice under one key, not even when power fails. Writing flash at
+every frame would wear it out, so a counter's *limit* is kept, ahead of the counter; after a reboot counting
+goes on from the limit.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class NodeStore:
         self._changed()
 
     def switch_key(self, key_sequence: int) -> bool:
-        """Make a stored network key the active one; False if it is not there. Sequence numbers of frames start anew."""
+        """Make a stored network key the active one; False if it is not there. Frame counters start anew."""
         network = self.network
         if network is None or key_sequence not in self.alternate_keys:
             return False

@@ -1,7 +1,8 @@
 """The Trust Centre: who may have the network key, and under which key it travels.
 
-A device gets the network key only under a link key that is known for it by name: from its install code (``transient``)
-or from an earlier meeting (``link_keys``). The key that everybody knows opens nothing, unless the policy says so in words.
+A device gets the network key only under a link key that is known for it by name: from its install code
+(``transient``) or from an earlier meeting (``link_keys``). The key that everybody knows opens nothing,
+unless the policy says so in words.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class JoinPolicy:
 
     allow_joins: bool = True
     allow_unsecured_rejoins: bool = False
-    """Whether a device that lost the network key gets it again under a link key that it already shares with us."""
+    """Whether a device that lost the network key gets it again under a link key that it shares with us."""
     default_link_key: bytes | None = field(default=None, repr=False)
     """A key for devices without one of their own. None: they are refused."""
 
@@ -47,7 +48,7 @@ class TrustCentre:
 
     @property
     def link_keys(self) -> dict[Eui64, LinkKey]:
-        """The link keys shared with devices; what ``transient`` holds moves here when a device has shown that it has it."""
+        """The keys shared with devices; one from ``transient`` comes here once its device has shown it."""
         return self._station.store.link_keys
 
     @property

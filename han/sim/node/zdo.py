@@ -21,8 +21,8 @@ _OURSELVES = Eui64(0)
 class Zdo:
     """The Device Objects of one node.
 
-    ``left_to_user`` holds the request clusters that the node does not answer itself, because a host on top of it does;
-    ``answers_unknown`` says whether a request that is not modelled is answered NOT_SUPPORTED.
+    ``left_to_user`` holds the request clusters that the node does not answer itself, because a host on top
+    of it does; ``answers_unknown`` says whether a request that is not modelled is answered NOT_SUPPORTED.
     """
 
     def __init__(
@@ -85,18 +85,34 @@ class Zdo:
         match command:
             case wire.NwkAddressRequest() | wire.IeeeAddressRequest():
                 return self._answer_address(command)
-            case wire.NodeDescriptorRequest():
-                if not self._is_us(command.nwk):
-                    return wire.NodeDescriptorResponse(wire.Status.DEVICE_NOT_FOUND, command.nwk)
-                return wire.NodeDescriptorResponse(wire.Status.SUCCESS, command.nwk, self._descriptor())
-            case wire.ActiveEndpointsRequest():
-                if not self._is_us(command.nwk):
-                    return wire.ActiveEndpointsResponse(wire.Status.DEVICE_NOT_FOUND, command.nwk)
-                return wire.ActiveEndpointsResponse(wire.Status.SUCCESS, command.nwk, tuple(self._endpoints))
-            case wire.SimpleDescriptorRequest():
-                return self._answer_simple(command)
             case wire.MatchDescriptorRequest():
                 return self._answer_match(command, broadcast=broadcast)
+            case wire.Unknown():
+                return None if broadcast or not self.answers_unknown else wire.not_supported(command)
+            case (
+                wire.NodeDescriptorRequest() | wire.ActiveEndpointsRequest() | wire.SimpleDescriptorRequest()
+            ):
+                return self._describe(command)
+            case _:
+                return self._manage(command, broadcast=broadcast)
+
+    def _describe(
+        self,
+        command: wire.NodeDescriptorRequest | wire.ActiveEndpointsRequest | wire.SimpleDescriptorRequest,
+    ) -> wire.ZdoCommand:
+        nwk = command.nwk
+        status = wire.Status.SUCCESS if self._is_us(nwk) else wire.Status.DEVICE_NOT_FOUND
+        ok = status is wire.Status.SUCCESS
+        match command:
+            case wire.NodeDescriptorRequest():
+                return wire.NodeDescriptorResponse(status, nwk, self._descriptor() if ok else None)
+            case wire.ActiveEndpointsRequest():
+                return wire.ActiveEndpointsResponse(status, nwk, tuple(self._endpoints) if ok else ())
+            case wire.SimpleDescriptorRequest():
+                return self._answer_simple(command, status)
+
+    def _manage(self, command: wire.ZdoCommand, *, broadcast: bool) -> wire.ZdoCommand | None:
+        match command:
             case wire.MgmtPermitJoiningRequest():
                 self._on_permit(command.duration)
                 return None if broadcast else wire.MgmtPermitJoiningResponse(wire.Status.SUCCESS)
@@ -104,8 +120,6 @@ class Zdo:
                 return self._answer_leave(command)
             case wire.MgmtLqiRequest():
                 return wire.MgmtLqiResponse(wire.Status.NOT_SUPPORTED)
-            case wire.Unknown():
-                return None if broadcast or not self.answers_unknown else wire.not_supported(command)
             case _:
                 return None
 
@@ -134,14 +148,16 @@ class Zdo:
             return wire.IeeeAddressResponse(wire.Status.DEVICE_NOT_FOUND, Eui64(0), command.nwk)
         return wire.IeeeAddressResponse(wire.Status.SUCCESS, self._station.eui64, address)
 
-    def _answer_simple(self, command: wire.SimpleDescriptorRequest) -> wire.ZdoCommand:
-        if not self._is_us(command.nwk):
-            return wire.SimpleDescriptorResponse(wire.Status.DEVICE_NOT_FOUND, command.nwk)
-        if not 1 <= command.endpoint <= 254:
-            return wire.SimpleDescriptorResponse(wire.Status.INVALID_ENDPOINT, command.nwk)
-        if command.endpoint not in self._endpoints:
-            return wire.SimpleDescriptorResponse(wire.Status.NOT_ACTIVE, command.nwk)
-        return wire.SimpleDescriptorResponse(wire.Status.SUCCESS, command.nwk, self._simple(command.endpoint))
+    def _answer_simple(
+        self, command: wire.SimpleDescriptorRequest, status: wire.Status
+    ) -> wire.SimpleDescriptorResponse:
+        nwk, endpoint = command.nwk, command.endpoint
+        if status is wire.Status.SUCCESS and not 1 <= endpoint <= 254:
+            status = wire.Status.INVALID_ENDPOINT
+        elif status is wire.Status.SUCCESS and endpoint not in self._endpoints:
+            status = wire.Status.NOT_ACTIVE
+        found = self._simple(endpoint) if status is wire.Status.SUCCESS else None
+        return wire.SimpleDescriptorResponse(status, nwk, found)
 
     def _simple(self, endpoint: int) -> wire.SimpleDescriptor:
         ours = self._endpoints[endpoint]

@@ -1,9 +1,9 @@
 """What GB upgrade files put behind the OTA header.
 
 There are no Zigbee sub-elements there. For a PPMID the Manufacturer Image is all. For the devices that a
-Supplier activates later (ESME, GSME, HCALCS) an authorisation follows it: the force-replace octet, 0x40, and 64
-octets of signature by the Supplier over the Manufacturer Image alone (ECDSA P-256, SHA-256; r, then s). That
-the HCALCS takes the second form is deduced from its procedure, so it is an argument here, not a rule.
+Supplier activates later (ESME, GSME, HCALCS) an authorisation follows it: the force-replace octet, 0x40, and
+64 octets of signature by the Supplier over the Manufacturer Image alone (ECDSA P-256, SHA-256; r, then s).
+That the HCALCS takes the second form is deduced from its procedure, so it is an argument here, not a rule.
 
 Nothing in a file tells which form it has: whoever reads one says which.
 """

@@ -11,11 +11,14 @@ settings.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from hub.dcc.controls import DAY, InProgress, Service
 from hub.dcc.errors import TheirError
@@ -226,6 +229,20 @@ class DspResponse:
             for exclusion in Exclusion
             if (devices := tuple(left.device for left in self.left_out if left.exclusion is exclusion))
         }
+
+
+def write_response(response: DspResponse) -> str:
+    """The answer as JSON, EUI-64s as GB documents write them."""
+    return msgspec.json.encode(dataclasses.asdict(response), enc_hook=str).decode()
+
+
+def read_response(text: str) -> DspResponse:
+    """The answer that `write_response` wrote."""
+    return msgspec.json.decode(text, type=DspResponse, dec_hook=_read_eui64)
+
+
+def _read_eui64(_kind: type, text: str) -> Eui64:
+    return Eui64.parse(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

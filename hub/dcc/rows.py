@@ -40,18 +40,20 @@ class Inventory(_Rows):
         """The inventory, or the part of it that is among these, by EUI-64 in rising order."""
         wanted = None if among is None else {device.hex for device in among}
         query = select(tables.devices).order_by(tables.devices.c.eui64)
-        if (
-            wanted is not None and len(wanted) <= 500
-        ):  # beyond that a full reading is cheaper than the question
+        # Beyond some number a full reading is cheaper than the question.
+        if wanted is not None and len(wanted) <= 500:
             query = query.where(tables.devices.c.eui64.in_(sorted(wanted)))
         rows = self._db.execute(query).mappings()
         found = (_device(row) for row in rows if wanted is None or row["eui64"] in wanted)
         return {device.eui64: device for device in found}
 
-    def put_version(self, device: Eui64, version: str) -> None:
-        """Note which version a device executes, if it is in the inventory."""
+    def put_version(self, device: Eui64, hub: Eui64, version: str) -> None:
+        """Note which version a device executes, if the inventory has it behind this hub."""
+        columns = tables.devices.c
         self._db.execute(
-            update(tables.devices).where(tables.devices.c.eui64 == device.hex).values(version=version)
+            update(tables.devices)
+            .where(columns.eui64 == device.hex, columns.hub == hub.hex)
+            .values(version=version)
         )
 
     def put_hub(self, hub: Eui64, *, is_old: bool = False) -> None:
@@ -188,6 +190,15 @@ class Parts(_Rows):
                 "ended_at": now,
                 "version_after": version_after,
             },
+        )
+
+    def confirm(self, part: Part, version: str) -> None:
+        """Write the version that an ended part is now known to have brought; its outcome stays as it is."""
+        columns = tables.parts.c
+        self._db.execute(
+            update(tables.parts)
+            .where(columns.request_id == part.request_id, columns.device == part.device.hex)
+            .values(version_after=version)
         )
 
     def _write(self, part: Part, values: Mapping[str, object]) -> None:

@@ -1,0 +1,273 @@
+"""What notices and the passing of time mean for open requests.
+
+The ledger reads a notice, finds the parts of requests that it concerns, moves them by the tables of
+`hub.dcc.lifecycle` and writes the story, all in the caller's transaction. A notice that concerns nobody any
+more (late, or from before this database) is told in the story where it belongs, if anywhere, and changes no
+outcome: a request has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from han.facts import Facts
+from hub.dcc.controls import UPDATES, Service
+from hub.dcc.delivery import DELIVERY, Delivery
+from hub.dcc.lifecycle import Happening, Result, Stage, follow, table_for
+from hub.dcc.records import Notice, Part, StoryLine
+from hub.dcc.settings import DspSettings
+from hub.dcc.store import Change
+from hub.messages import (
+    MESSAGES,
+    ActivationOutcome,
+    Alert,
+    FirmwareTransferAlert,
+    PpmidActivationAlert,
+    decode,
+)
+from ota.eui64 import Eui64
+
+_TRANSFER = {
+    0: Happening.TRANSFERRED,
+    1: Happening.DISCARDED,
+    2: Happening.HARDWARE_MISMATCH,
+    3: Happening.TRANSFER_FAILED,
+}
+"""The response codes of CCS08."""
+
+_PPMID_ACTIVATION = {0: Happening.ACTIVATED, 1: Happening.ACTIVATION_FAILED}
+"""The activate-image codes of CS09."""
+
+_ACTIVATION = {
+    None: Happening.DELIVERED,  # accepted, to be executed later
+    0: Happening.ACTIVATED,
+    1: Happening.NO_IMAGE_HELD,
+    2: Happening.HASH_MISMATCH,
+    3: Happening.ACTIVATION_FAILED,
+}
+"""The activateImageResponseCodes of CS06."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a part learns: the happening, how the story words it, and the version that comes with it."""
+
+    happening: Happening
+    event: str
+    code: str = ""
+    text: str = ""
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Books notices and time-outs, by these settings, and says them as facts."""
+
+    settings: DspSettings
+    facts: Facts
+
+    def book(self, change: Change, notice: Notice, now: float) -> list[Part]:
+        """Act on a notice that has been kept, and note that this is done; gives the parts that ended."""
+        entry = _Entry(self.settings, self.facts, change, now)
+        entry.book(notice)
+        return entry.ended
+
+    def time_up(self, change: Change, now: float) -> list[Part]:
+        """End what has waited long enough; gives the parts that ended."""
+        entry = _Entry(self.settings, self.facts, change, now)
+        for part in change.parts.due(now):
+            entry.learn(part, Told(happening=Happening.TIME_UP, event="time up"))
+        return entry.ended
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One entry in the ledger: a transaction, its moment, and the parts that ended in it."""
+
+    settings: DspSettings
+    facts: Facts
+    change: Change
+    now: float
+    ended: list[Part] = field(default_factory=list)
+
+    def book(self, notice: Notice) -> None:
+        """Act on a notice."""
+        self.change.notices.applied(notice.notice_id, self.now)
+        if notice.kind == DELIVERY:
+            self._delivery(notice.hub, msgspec.json.decode(notice.body, type=Delivery))
+            return
+        message = decode(notice.body, MESSAGES[notice.kind])
+        match message:
+            case FirmwareTransferAlert():
+                self._transfer(notice.hub, message)
+            case PpmidActivationAlert():
+                self._ppmid_activation(notice.hub, message)
+            case ActivationOutcome():
+                self._activation(notice.hub, message)
+            case _:
+                self.facts.say("dsp", "alert.unknown", kind=notice.kind, id=notice.notice_id)
+
+    # --- notices -------------------------------------------------------------------------------------------
+
+    def _delivery(self, hub: Eui64, delivery: Delivery) -> None:
+        codes = self.settings.alert_codes
+        for part in self.change.parts.of(delivery.request_id):
+            if part.hub != hub:
+                continue
+            code = ""
+            if part.service.is_update:
+                code = {
+                    Happening.DELIVERED: codes.delivered,
+                    Happening.NOT_DELIVERED: codes.not_delivered,
+                }.get(delivery.happening, "")
+            told = Told(
+                happening=delivery.happening,
+                event=f"Communications Hub: {delivery.happening.value}",
+                code=code,
+                text=delivery.reason or ("" if delivery.code == "ok" else delivery.code),
+                version=delivery.file_version,
+            )
+            self.learn(part, told)
+            if told.version is not None:
+                self._version_read(part.device, hub, told.version)
+
+    def _transfer(self, hub: Eui64, alert: FirmwareTransferAlert) -> None:
+        device = Eui64.parse(alert.device)
+        parts = [
+            part
+            for part in self.change.parts.of(alert.request_id)
+            if part.device == device and part.hub == hub and part.image_id == alert.image_id
+        ]
+        happening = None if alert.response is None else _TRANSFER.get(alert.response)
+        self._alert(alert, parts, happening, "Firmware Transfer Alert")
+
+    def _ppmid_activation(self, hub: Eui64, alert: PpmidActivationAlert) -> None:
+        device = Eui64.parse(alert.device)
+        parts = [part for part in self.change.parts.open(device=device, hub=hub) if part.service.is_update]
+        happening = None if alert.response is None else _PPMID_ACTIVATION.get(alert.response)
+        if happening is Happening.ACTIVATED:
+            self.change.inventory.put_version(device, hub, alert.file_version)
+            # A PPMID may tell of an activation that nobody here asked for; it must not end another request.
+            parts = [part for part in parts if part.version == alert.file_version]
+        if not parts:
+            last = self.change.parts.last_ended(device, UPDATES)
+            parts = [] if last is None else [last]
+        self._alert(alert, parts, happening, "PPMID Activation Alert")
+
+    def _activation(self, hub: Eui64, alert: ActivationOutcome) -> None:
+        device = Eui64.parse(alert.device)
+        parts = [
+            part
+            for part in self.change.parts.of(alert.request_id)
+            if part.device == device and part.hub == hub
+        ]
+        happening = _ACTIVATION.get(alert.response)
+        self._alert(alert, parts, happening, "activation outcome")
+        if happening is not Happening.ACTIVATED:
+            return
+        self.change.inventory.put_version(device, hub, alert.file_version)
+        # An 11.1 that is told to wait for its activation (a setting of control 1) has been waiting for this.
+        waiting = [
+            part
+            for part in self.change.parts.open(device=device, hub=hub)
+            if part.service.is_update and part.version == alert.file_version
+        ]
+        for part in waiting:
+            told = Told(happening=happening, event="activation outcome", version=alert.file_version)
+            self.learn(part, told)
+
+    def _alert(self, alert: Alert, parts: list[Part], happening: Happening | None, event: str) -> None:
+        self.facts.say(
+            "dsp",
+            "alert.received",
+            kind=alert.TOPIC.removeprefix("alert/"),
+            code=alert.code,
+            response=alert.response,
+            device=alert.device,
+            file_version=alert.file_version,
+            id=alert.id,
+            raised_at=alert.at,
+        )
+        if not parts:
+            self.facts.say("dsp", "alert.unmatched", device=alert.device, code=alert.code, id=alert.id)
+        for part in parts:
+            if happening is None:
+                text = f"response code {alert.response} is unknown: nothing concluded"
+                self._tell(part, event, code=alert.code, text=text)
+            else:
+                reason = f"response {alert.response}" + (f": {alert.reason}" if alert.reason else "")
+                version = alert.file_version if happening is Happening.ACTIVATED else None
+                told = Told(happening=happening, event=event, code=alert.code, text=reason, version=version)
+                self.learn(part, told)
+
+    def _version_read(self, device: Eui64, hub: Eui64, version: str) -> None:
+        """Keep a version that an 11.2 read; it may confirm an activation that nobody reported."""
+        self.change.inventory.put_version(device, hub, version)
+        last = self.change.parts.last_ended(device, UPDATES)
+        if last is None or last.result is not Result.UNREPORTED or last.version != version:
+            return
+        if last.version_after is None:
+            self.change.parts.confirm(last, version)
+            text = f"an 11.2 read {version}: the image is active"
+            self._tell(last, "confirmed", text=text)
+            self.facts.say(
+                "dsp", "request.confirmed", request=last.request_id, device=str(device), version=version
+            )
+
+    # --- parts ---------------------------------------------------------------------------------------------
+
+    def learn(self, part: Part, told: Told) -> None:
+        """Move a part by what it learns; what does not concern it any more is only told."""
+        table = table_for(part.service, self.settings.rules.in_progress)
+        next_ = None if part.result is not None else follow(table, part.stage, told.happening)
+        after = " (after the end)" if part.result is not None else ""
+        self._tell(part, told.event + after, code=told.code, text=told.text)
+        if next_ is None:
+            why = (
+                "it has ended" if part.result is not None else f"nothing to conclude while {part.stage.value}"
+            )
+            self.facts.say("dsp", "request.unmoved", request=part.request_id, event=told.event, why=why)
+        match next_:
+            case Stage():
+                self._move(part, next_)
+            case Result():
+                self._end(part, next_, told)
+            case None:
+                pass
+
+    def _move(self, part: Part, stage: Stage) -> None:
+        begins = self.now
+        if part.service is Service.ACTIVATE_FIRMWARE:
+            request = self.change.requests.get(part.request_id)
+            if request is not None and request.execution_time is not None:
+                begins = max(self.now, request.execution_time)
+        deadline = self.settings.patience.deadline(part.service, stage, part.accepted_at, begins)
+        self.change.parts.move(part, stage, deadline)
+        self.facts.say(
+            "dsp", "request.moved", request=part.request_id, device=str(part.device), stage=stage.value
+        )
+
+    def _end(self, part: Part, result: Result, told: Told) -> None:
+        self.change.parts.end(part, result, self.now, told.version)
+        self._tell(part, "ended", text=result.value)
+        self.ended.append(part)
+        self.facts.say(
+            "dsp",
+            "request.ended",
+            request=part.request_id,
+            service=part.service.value,
+            device=str(part.device),
+            device_type=part.device_type,
+            outcome=result.value,
+            ok=result.is_success,
+            version_before=part.version_before,
+            version_after=told.version,
+        )
+
+    def _tell(self, part: Part, event: str, *, code: str = "", text: str = "") -> None:
+        line = StoryLine(
+            request_id=part.request_id, device=part.device, at=self.now, event=event, code=code, text=text
+        )
+        self.change.story.tell(line)

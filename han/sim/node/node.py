@@ -91,7 +91,11 @@ class Node:
         self.on_zdo: Callable[[Received], object] = _unheard
         """Every ZDO message (endpoint 0) that arrives, also those that the node itself answers."""
         self.on_event: Callable[[NodeEvent], object] = _unheard
-        self._station = station = Station(eui64, name, capability, timeline, dice, facts, self.store)
+        self.counters = Counters()
+        """What was counted since the node was built."""
+        self._station = station = Station(
+            eui64, name, capability, timeline, dice, facts, self.store, self.counters
+        )
         self._mac = Mac(station, air, self._hear_frame)
         self._nwk = Nwk(station, self._mac, self._hear_data, self._hear_network_command)
         self._aps = Aps(station, self._nwk, self._has_endpoint, self._hear_message, self._hear_sealed_command)
@@ -128,11 +132,6 @@ class Node:
     def network(self) -> NetworkParameters | None:
         """The network the node is in, or None."""
         return self.store.network if self._nwk.authorised else None
-
-    @property
-    def counters(self) -> Counters:
-        """What was counted since the node was built."""
-        return self._station.counters
 
     @property
     def groups(self) -> set[int]:

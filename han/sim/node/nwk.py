@@ -59,7 +59,7 @@ class Nwk:
         self._keys: dict[int, bytes] = {}
         self._key = b""
         self._key_sequence = 0
-        self._names: dict[int, Eui64] = {nwk: eui64 for eui64, nwk in self._store.addresses.items()}
+        self._names: dict[int, Eui64] = {}
         self._broadcasts: dict[tuple[int, int], float] = {}
         self.address: int | None = None
         """Our short address; None outside a network."""
@@ -73,6 +73,7 @@ class Nwk:
     def start(self, address: int) -> None:
         """Be in a network under this address, with the keys of the store (none, while joining)."""
         self.address = address
+        self._names = {nwk: eui64 for eui64, nwk in self._store.addresses.items()}
         self.take_keys()
 
     def take_keys(self) -> None:

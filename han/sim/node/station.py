@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from han.facts import Facts
 from han.sim.air.timeline import Timeline
@@ -23,7 +23,7 @@ class Station:
     dice: random.Random
     facts: Facts
     store: NodeStore
-    counters: Counters = field(default_factory=Counters)
+    counters: Counters
 
     @property
     def is_router(self) -> bool:

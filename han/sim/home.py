@@ -116,14 +116,15 @@ class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A house: one dongle and any number of devices within reach of each other.
 
-    `channel` is the 2.4 GHz channel (11 to 26) on which the devices look for a network. `seed` decides
-    everything that is left to chance, unless whoever opens the house gives another.
+    `channel` is the one 2.4 GHz channel (11 to 26) on which the devices look for a network; without it they
+    try them all. `seed` decides everything that is left to chance, unless whoever opens the house gives
+    another.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
     dongle: DongleDescription
     devices: tuple[DeviceDescription, ...] = ()
-    channel: Annotated[int, Meta(ge=11, le=26)] = 15
+    channel: Annotated[int, Meta(ge=11, le=26)] | None = None
     seed: Annotated[int, Meta(ge=0)] = 1
 
 

@@ -47,7 +47,7 @@ def test_a_home_names_its_dongle_and_its_devices():
 def test_what_is_left_out_has_a_documented_default():
     home = parse_home(HOME.encode())
 
-    assert (home.channel, home.seed, home.dongle.ezsp, home.dongle.baud) == (15, 1, 13, 115_200)
+    assert (home.channel, home.seed, home.dongle.ezsp, home.dongle.baud) == (None, 1, 13, 115_200)
     assert home.dongle.behaves is Quirks.REAL
     assert home.devices[0].manufacturer == 0x121D
     assert home.devices[0].hardware_version is None

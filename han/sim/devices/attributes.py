@@ -1,0 +1,76 @@
+"""The attributes that a device lets others read: those of Basic and of the OTA client. Pure.
+
+An 11.2 for a PPMID from before SECMP0007, which has no GBCS way to tell its version, reads attribute 0x0002
+of the OTA cluster here. The OTA cluster's attributes belong to its client side, so the question for them
+carries the direction "from server".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from han.zcl import (
+    BASIC_CLUSTER,
+    CHARACTER_STRING,
+    ENUM8,
+    EUI64,
+    OTA_CLUSTER,
+    UINT8,
+    UINT16,
+    UINT32,
+    AttributeRecord,
+    AttributeValue,
+    ReadAttributes,
+    ReadAttributesResponse,
+    unsupported_attribute,
+)
+from ota.status import Status
+
+_OTA_TYPES = {
+    0x0000: EUI64,
+    0x0001: UINT32,
+    0x0002: UINT32,
+    0x0003: UINT16,
+    0x0004: UINT32,
+    0x0005: UINT16,
+    0x0006: ENUM8,
+    0x0007: UINT16,
+    0x0008: UINT16,
+    0x0009: UINT16,
+    0x000A: UINT32,
+    0x000B: ENUM8,
+    0x000C: ENUM8,
+}
+"""Types of the OTA client's attributes (ZCL7 11.10)."""
+
+_MAINS_POWERED = 0x01
+
+
+class Attributes:
+    """Answers Read Attributes for one device. ``model`` is what Basic gives as model identifier."""
+
+    def __init__(self, model: str, hardware_version: int | None) -> None:
+        hardware = 0 if hardware_version is None else hardware_version >> 8
+        self._basic = {
+            0x0000: AttributeRecord(0x0000, Status.SUCCESS, UINT8, 8),  # ZCL version
+            0x0003: AttributeRecord(0x0003, Status.SUCCESS, UINT8, hardware),
+            0x0004: AttributeRecord(0x0004, Status.SUCCESS, CHARACTER_STRING, "gbhan"),
+            0x0005: AttributeRecord(0x0005, Status.SUCCESS, CHARACTER_STRING, model),
+            0x0007: AttributeRecord(0x0007, Status.SUCCESS, ENUM8, _MAINS_POWERED),
+        }
+
+    def answer(
+        self, cluster: int, question: ReadAttributes, ota: Mapping[int, AttributeValue]
+    ) -> ReadAttributesResponse:
+        """Read what is asked for; ``ota`` are the present attributes of the device's OTA machine."""
+        records = tuple(self._record(cluster, attribute, question, ota) for attribute in question.attributes)
+        return ReadAttributesResponse(records, from_server=not question.from_server)
+
+    def _record(
+        self, cluster: int, attribute: int, question: ReadAttributes, ota: Mapping[int, AttributeValue]
+    ) -> AttributeRecord:
+        if cluster == BASIC_CLUSTER and not question.from_server:
+            return self._basic.get(attribute) or unsupported_attribute(attribute)
+        if cluster == OTA_CLUSTER and question.from_server and attribute in ota:
+            return AttributeRecord(attribute, Status.SUCCESS, _OTA_TYPES[attribute], ota[attribute])
+        return unsupported_attribute(attribute)

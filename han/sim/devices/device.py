@@ -1,0 +1,196 @@
+"""A simulated in-home device: a radio, an OTA client, a tunnel, a memory, and what its kind makes of them.
+
+The parts decide and carry; this file connects them and switches them on and off. Nothing here waits: a device
+lives on the house's timeline. One that starts new firmware goes dark for a few seconds and comes back as
+itself with another version; what it has to say about that waits in its memory until its tunnel is open again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from han.facts import Facts
+from han.security.install_code import link_key
+from han.sim.air.medium import CHANNELS, Air
+from han.sim.air.timeline import Handle, Timeline
+from han.sim.devices.attachment import COORDINATOR, Attachment, Standing
+from han.sim.devices.attributes import Attributes
+from han.sim.devices.firmware import Firmware
+from han.sim.devices.kinds import nature_of
+from han.sim.devices.memory import Memory
+from han.sim.devices.messenger import Messenger
+from han.sim.devices.port import ENDPOINT, Port, descriptor
+from han.sim.devices.reception import Reception
+from han.sim.devices.remote_party import RemoteParty
+from han.sim.home import DeviceDescription
+from han.sim.node.node import Node
+from han.sim.node.store import NodeStore
+
+MAINS_POWERED_ROUTER = 0x8E
+"""MAC capability: full-function, mains-powered, listens when idle, takes an address from its parent."""
+BOOT_SECONDS = 5.0
+"""How long a device is dark while new firmware starts."""
+
+
+class Device:
+    """One device of a simulated house. It does nothing before `power_on`.
+
+    Args:
+        description: what it is.
+        seed: decides everything about it that is left to chance.
+        utc: what UTC it is at a time of the timeline; dates the messages that the device originates.
+        channels: where it looks for a network.
+        memory: what it remembers from before; None for one that was never switched on.
+    """
+
+    def __init__(
+        self,
+        description: DeviceDescription,
+        *,
+        air: Air,
+        timeline: Timeline,
+        seed: int | str,
+        facts: Facts,
+        utc: Callable[[float], datetime],
+        channels: Sequence[int] = CHANNELS,
+        memory: Memory | None = None,
+    ) -> None:
+        self.description = description
+        self.name = description.name
+        self.eui64 = description.eui64
+        self.memory = memory or Memory(NodeStore(), description.file_version)
+        self.is_on = False
+        self.on_attached: Callable[[Device], None] = lambda _: None
+        """Called each time the device has found the hub."""
+        nature = nature_of(description)
+        dice = random.Random(f"{seed} device {self.name}")
+        self._timeline = timeline
+        self._facts = facts
+        self._boot: Handle | None = None
+        self.node = Node(
+            eui64=self.eui64,
+            air=air,
+            timeline=timeline,
+            dice=random.Random(f"{seed} radio {self.name}"),
+            facts=facts,
+            name=self.name,
+            capability=MAINS_POWERED_ROUTER,
+            store=self.memory.node,
+        )
+        self.node.endpoints[ENDPOINT] = descriptor(nature.zigbee_device_id)
+        self._port = Port(self.node, facts, self.name)
+        self._attachment = Attachment(
+            node=self.node,
+            timeline=timeline,
+            dice=dice,
+            facts=facts,
+            name=self.name,
+            link_key=link_key(description.install_code),
+            join_retry=description.join_retry,
+            channels=channels,
+            on_attached=self._attached,
+            on_detached=self._detached,
+        )
+        self.firmware = Firmware(
+            description=description,
+            nature=nature,
+            memory=self.memory,
+            port=self._port,
+            timeline=timeline,
+            dice=dice,
+            facts=facts,
+            server=lambda: self.node.eui64_of(COORDINATOR),
+            started=self._new_firmware,
+        )
+        self._messenger = Messenger(
+            port=self._port,
+            timeline=timeline,
+            facts=facts,
+            name=self.name,
+            memory=self.memory,
+            on_message=self._remote_party_message,
+        )
+        self._remote_party = RemoteParty(
+            nature=nature,
+            memory=self.memory,
+            firmware=self.firmware,
+            facts=facts,
+            name=self.name,
+            utc=lambda: utc(timeline.now),
+            tell=self._messenger.send,
+        )
+        reception = Reception(
+            port=self._port,
+            facts=facts,
+            name=self.name,
+            firmware=self.firmware,
+            messenger=self._messenger,
+            attributes=Attributes(description.kind.value, description.hardware_version),
+            heeds_notify=description.is_reached_by_notify,
+        )
+        self.node.on_message = reception.message
+        self.node.on_zdo = self._attachment.zdo_message
+        self.node.on_event = self._attachment.node_event
+
+    def __repr__(self) -> str:
+        return f"Device({self.description.kind.value} {self.name!r} {self.eui64})"
+
+    @property
+    def file_version(self) -> int:
+        """The OTA file version that runs now."""
+        return self.memory.file_version
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the device is in the network and knows where the hub's OTA server is."""
+        return self._attachment.standing is Standing.ATTACHED
+
+    def power_on(self) -> None:
+        """Start up. Harmless if it is on."""
+        self._forget_boot()
+        if self.is_on:
+            return
+        self.is_on = True
+        self._facts.say(self.name, "device.on", version=f"{self.file_version:08X}")
+        self.firmware.power_on()
+        self._attachment.power_on()
+
+    def power_off(self) -> None:
+        """Lose power at this instant; only the memory stays. Harmless if it is off."""
+        self._forget_boot()
+        if not self.is_on:
+            return
+        self._go_dark()
+        self._facts.say(self.name, "device.off")
+
+    def _attached(self, hub_endpoint: int) -> None:
+        self._port.hub_endpoint = hub_endpoint
+        self._messenger.attached()
+        self.firmware.start()
+        self.on_attached(self)
+
+    def _detached(self) -> None:
+        self._messenger.detached()
+        self.firmware.stop()
+
+    def _remote_party_message(self, message: bytes) -> None:
+        self._remote_party.hear(message)
+
+    def _new_firmware(self, activated: bool) -> None:  # noqa: FBT001 - the outcome that Firmware tells
+        self._go_dark()
+        self._remote_party.tried_new_firmware(activated=activated)
+        self._boot = self._timeline.after(BOOT_SECONDS, self.power_on)
+
+    def _go_dark(self) -> None:
+        self.is_on = False
+        self._attachment.power_off()
+        self._messenger.detached()
+        self.firmware.stop()
+        self.node.crash()
+
+    def _forget_boot(self) -> None:
+        if self._boot is not None:
+            self._boot.cancel()
+            self._boot = None

@@ -1,0 +1,210 @@
+"""What firmware a device runs, which image it holds, and what becomes of that image.
+
+How an image is fetched is the business of `ota.client`; what is decided here is whether a file suits the
+device, when the held image may run, and what is remembered of it when the power fails.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+
+from han.facts import Facts
+from han.sim.air.timeline import Timeline
+from han.sim.devices.activation import Decision, HeldImage, decide
+from han.sim.devices.kinds import Nature
+from han.sim.devices.memory import Memory
+from han.sim.devices.port import Port
+from han.sim.devices.upgrade import Upgrade
+from han.sim.home import DeviceDescription
+from han.zcl import OTA_CLUSTER, AttributeValue
+from ota.client import ClientSettings, Identity, OtaClient
+from ota.client_events import (
+    Aborted,
+    Activated,
+    Activating,
+    BlockReceived,
+    DownloadComplete,
+    DownloadStarted,
+    Event,
+    GaveUp,
+    Ignored,
+    Queried,
+    WaitingToActivate,
+)
+from ota.commands import Command
+from ota.errors import TheirError
+from ota.eui64 import Eui64
+from ota.gbcs_image import GbcsImage, Layout, check
+
+UPGRADE_SERVER = 0x0000
+"""Attribute UpgradeServerID, the only one of the cluster that the OTA machine does not know."""
+NO_SERVER = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def fault_in(data: bytes, description: DeviceDescription, layout: Layout) -> str | None:
+    """Why this device does not accept a downloaded file, or None if it does."""
+    key = None
+    if description.supplier_key is not None:
+        key = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), bytes.fromhex(description.supplier_key))
+    findings = check(data, layout, key)
+    if findings:
+        return str(findings[0])
+    hardware = GbcsImage.read(data, layout).header.hardware_versions
+    if hardware is None or description.hardware_version is None or description.hardware_version in hardware:
+        return None
+    return f"hardware_versions: {description.hardware_version:04X} is outside the image's range"
+
+
+class Firmware:
+    """The firmware of one device.
+
+    Args:
+        started: called when an image has taken over, or failed to: with whether it did, and with the event's
+            consequences still ahead (the device restarts).
+    """
+
+    def __init__(
+        self,
+        *,
+        description: DeviceDescription,
+        nature: Nature,
+        memory: Memory,
+        port: Port,
+        timeline: Timeline,
+        dice: random.Random,
+        facts: Facts,
+        server: Callable[[], Eui64 | None],
+        started: Callable[[bool], None],
+    ) -> None:
+        self._description = description
+        self._nature = nature
+        self._layout = Layout.AUTHORISED if nature.two_stage else Layout.MANUFACTURER_IMAGE
+        self._memory = memory
+        self._port = port
+        self._timeline = timeline
+        self._dice = dice
+        self._facts = facts
+        self._name = description.name
+        self._server = server
+        self._started = started
+        self._upgrade = self._fresh()
+
+    @property
+    def held(self) -> HeldImage | None:
+        """The verified image that waits for its activation, if there is one."""
+        machine = self._upgrade.machine
+        if machine.held is None or (stored := machine.stored) is None:
+            return None
+        image = GbcsImage.read(stored.data, self._layout)
+        return HeldImage(machine.held.file_version, image.manufacturer_image_hash)
+
+    def power_on(self) -> None:
+        """Begin anew with what the memory holds."""
+        self._upgrade = self._fresh()
+
+    def start(self) -> None:
+        """The hub can be reached: go on with the stored download, or ask for one now and then."""
+        self._upgrade.start()
+
+    def stop(self) -> None:
+        """The hub or the power is gone. What was stored so far stays stored."""
+        self._upgrade.stop()
+        self._memory.download = self._upgrade.machine.stored
+
+    def attributes(self) -> dict[int, AttributeValue]:
+        """The OTA cluster's client attributes as they stand."""
+        server = self._server()
+        return {
+            UPGRADE_SERVER: NO_SERVER if server is None else int(server),
+            **self._upgrade.machine.attributes(),
+        }
+
+    def command(self, command: Command, sequence: int, *, broadcast: bool) -> None:
+        """Take a command of the OTA cluster from the hub."""
+        self._upgrade.receive(command, sequence, broadcast=broadcast)
+
+    def malformed_command(
+        self, command_id: int, sequence: int, error: TheirError, *, broadcast: bool
+    ) -> None:
+        """Take note of a command of the OTA cluster that could not be read."""
+        self._upgrade.receive_malformed(command_id, sequence, error, broadcast=broadcast)
+
+    def activate(self, wanted_hash: bytes) -> Decision:
+        """Act on a CS06 command. If the decision is to activate, the device has gone dark on return."""
+        decision = decide(
+            self.held, wanted_hash, self._memory.file_version, boots=self._description.activates
+        )
+        if decision.activates:
+            self._upgrade.activate()
+        return decision
+
+    def _fresh(self) -> Upgrade:
+        us = self._description
+        settings = ClientSettings(
+            storage=us.storage,
+            first_query_within=us.first_query_within,
+            query_every=us.seconds_between_queries,
+            out_of_band_only=self._nature.two_stage,
+            verify=self._accepts,
+        )
+        identity = Identity(us.manufacturer, us.image_type, self._memory.file_version, us.hardware_version)
+        return Upgrade(
+            machine=OtaClient(settings, identity, self._dice, self._memory.download),
+            timeline=self._timeline,
+            send=partial(self._port.send, OTA_CLUSTER),
+            on_event=self._happened,
+        )
+
+    def _accepts(self, data: bytes) -> bool:
+        fault = fault_in(data, self._description, self._layout)
+        if fault is not None:
+            self._say("ota.refused", why=fault)
+        return fault is None
+
+    def _happened(self, event: Event) -> None:
+        match event:
+            case BlockReceived(offset=offset, size=size):
+                self._say("ota.block", offset=offset, size=size)
+            case Activated(file_version=version):
+                self._take_over(version)
+            case Aborted(status=status):
+                self._say("ota.aborted", why=status.name)
+            case GaveUp(why=why):
+                self._say("ota.gave-up", why=why)
+            case Ignored(why=why):
+                self._say("ota.ignored", why=why)
+            case Queried():
+                self._say("ota.query")
+            case _:
+                self._progressed(event)
+
+    def _progressed(self, event: DownloadStarted | DownloadComplete | Activating | WaitingToActivate) -> None:
+        version = f"{event.key.file_version:08X}"
+        match event:
+            case DownloadStarted(size=size, offset=offset):
+                self._say("ota.started", version=version, size=size, offset=offset)
+            case DownloadComplete(data=data):
+                self._say("ota.complete", version=version, size=len(data), image=sha256(data).hexdigest())
+            case Activating(at=at):
+                self._say("ota.activating", version=version, due=at)
+            case WaitingToActivate():
+                self._say("ota.held", version=version)
+
+    def _take_over(self, version: int) -> None:
+        before = f"{self._memory.file_version:08X}"
+        if self._description.activates:
+            self._memory.file_version = version
+            self._say("device.activated", version=f"{version:08X}", before=before)
+        else:
+            self._say(
+                "device.activation-failed", version=before, image=f"{version:08X}", why="a fault on demand"
+            )
+        self._started(self._description.activates)
+
+    def _say(self, what: str, **fields: object) -> None:
+        self._facts.say(self._name, what, **fields)

@@ -1,0 +1,43 @@
+"""What the kinds of device have in common and where they differ, as values.
+
+Zigbee device ids are those that the field uses for these kinds (not settled by any public text, so they
+decide nothing here). A two-stage device takes an image by 11.1 and runs it only on an Activate Firmware
+command (CS06); a PPMID takes it by 11.4, runs it as soon as the hub says so and then tells (CS09), unless it
+dates from before SECMP0007.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from han.sim.home import DeviceDescription, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """How a kind of device behaves."""
+
+    zigbee_device_id: int
+    two_stage: bool
+    """Only a CS06 command activates, and its images carry a trailer with the Supplier's signature."""
+    tells_activation: bool
+    """Sends the PPMID activation alert (CS09)."""
+    tells_version: bool
+    """Answers Read Firmware Version (CS08)."""
+
+
+_PPMID = Nature(zigbee_device_id=0x0502, two_stage=False, tells_activation=True, tells_version=True)
+_OLD_PPMID = Nature(zigbee_device_id=0x0502, two_stage=False, tells_activation=False, tells_version=False)
+_HCALCS = Nature(zigbee_device_id=0x0504, two_stage=True, tells_activation=False, tells_version=True)
+_GSME = Nature(zigbee_device_id=0x0501, two_stage=True, tells_activation=False, tells_version=False)
+
+
+def nature_of(description: DeviceDescription) -> Nature:
+    """How the described device behaves."""
+    match description.kind:
+        case Kind.PPMID:
+            return _OLD_PPMID if description.silent else _PPMID
+        case Kind.HCALCS:
+            return _HCALCS
+        case Kind.GSME:
+            return _GSME

@@ -1,0 +1,28 @@
+"""What a simulated device still knows after its power was off: its flash memory.
+
+Everything else in a device is forgotten at a reboot. The image a two-stage device holds and the download that
+is under way survive, as they do on real devices: a meter whose power fails does not start its download again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from han.sim.node.store import NodeStore
+from ota.client import StoredDownload
+
+
+@dataclass(slots=True)
+class Memory:
+    """The non-volatile memory of one device."""
+
+    node: NodeStore
+    """Network, keys, counters: what the radio's stack keeps."""
+    file_version: int
+    """The OTA file version of the firmware that runs."""
+    download: StoredDownload | None = None
+    """An upgrade file that is arriving or has arrived."""
+    activated_by: tuple[int, bytes] | None = None
+    """The Activate Firmware command that was last obeyed: its originator counter and its hash."""
+    unsent: tuple[bytes, ...] = ()
+    """GBCS messages that have not reached the Communications Hub yet, oldest first."""

@@ -1,0 +1,36 @@
+"""What the oracles share: programs that we did not write, absent on some machines.
+
+A missing program skips the tests that need it, and says so; where ``GBHAN_ORACLES=required`` is set, as in
+continuous integration, it fails them.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tshark import Tshark
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], Path]:
+    """Finds a program on the path by its name, or ends the test."""
+
+    def find(name: str) -> Path:
+        # Debian keeps servers such as mosquitto where a plain user's path does not lead.
+        found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        if found is None:
+            reason = f"{name} is not installed"
+            if os.environ.get("GBHAN_ORACLES") == "required":
+                pytest.fail(f"{reason}, and GBHAN_ORACLES=required asks for every oracle", pytrace=False)
+            pytest.skip(f"{reason}: this oracle stays silent")
+        return Path(found)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tshark(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Tshark:
+    """Wireshark's command line."""
+    return Tshark(program("tshark"), tmp_path_factory.mktemp("tshark"))

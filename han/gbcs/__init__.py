@@ -1,1 +1,1 @@
-"""."""
+"""The GBCS messages that matter to firmware update. Pure."""

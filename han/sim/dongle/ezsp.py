@@ -1,0 +1,235 @@
+"""EZSP frames: header, sequence numbers, the order of answers and callbacks.
+
+After a reset only ``version`` is understood, in the old three-octet header; from then on the header has five
+octets. A command is answered after the firmware's latency, one at a time. Answers and callbacks leave in the
+order in which they arose, so a callback may well come between a command and its answer. It then carries the
+number of the command answered last, as a real dongle's does: hosts take the number of a command in flight for
+its answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from han.facts import Facts
+from han.sim.air.timeline import Timeline
+from han.sim.dongle.dialect import STACK_VERSIONS, Command, Dialect
+from han.sim.dongle.errors import Refused
+from han.sim.dongle.personality import Faults, Personality
+from han.sim.dongle.statuses import Status
+
+RESPONSE: Final = 0x80
+CALLBACK: Final = 0x90
+CALLBACK_PENDING: Final = 0x04
+EXTENDED: Final = 0x01
+VERSION_COMMAND: Final = 0x0000
+INVALID_COMMAND: Final = 0x0058
+STACK_TYPE_MESH: Final = 2
+
+
+class _Waiting(NamedTuple):
+    frame_id: int
+    parameters: bytes
+    answers: int | None
+    """The sequence number of the command that this answers; None for a callback."""
+    legacy: bool = False
+
+
+class Ezsp:
+    """The interpreter of one firmware run. ``on_output`` is called when `next_frame` has something."""
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        timeline: Timeline,
+        personality: Personality,
+        faults: Faults,
+        dice: random.Random,
+        facts: Facts,
+        name: str,
+        on_output: Callable[[], None],
+    ) -> None:
+        self._dialect = dialect
+        self._timeline = timeline
+        self._personality = personality
+        self._faults = faults
+        self._dice = dice
+        self._facts = facts
+        self._name = name
+        self._on_output = on_output
+        self._commands: dict[int, Command] = {}
+        self._inbox: deque[bytes] = deque()
+        self._outbox: deque[_Waiting] = deque()
+        self._callbacks_waiting = 0
+        self._last_answered = 0
+        self._version_is_set = False
+        self._running = True
+        self._executing = False
+        self._behind_answer: list[_Waiting] = []
+        self.callbacks_lost = 0
+
+    def install(self, commands: Mapping[int, Command]) -> None:
+        """Add commands by frame id."""
+        self._commands.update(commands)
+
+    def halt(self) -> None:
+        """The processor restarts: nothing of this interpreter happens any more."""
+        self._running = False
+        self._inbox.clear()
+        self._outbox.clear()
+
+    @property
+    def buffers_used(self) -> int:
+        """Packet buffers held by callbacks that the host has not taken yet."""
+        return self._callbacks_waiting
+
+    def receive(self, frame: bytes) -> None:
+        """A frame of the host. It is carried out after the firmware's latency, in the order of arrival."""
+        self._inbox.append(frame)
+        if len(self._inbox) == 1:
+            self._timeline.after(self._latency(), self._carry_out)
+
+    def callback(self, name: str, **fields: object) -> None:
+        """Tell the host something it did not ask for."""
+        self.put_callback(*self._dialect.callback(name, fields))
+
+    def put_callback(self, frame_id: int, parameters: bytes) -> None:
+        """The same with parameters ready to send."""
+        if not self._running:
+            return
+        if self._callbacks_waiting >= self._personality.callbacks_waiting:
+            self.callbacks_lost += 1
+            self._facts.say(
+                self._name, "dongle.callback-lost", why="no packet buffer is free", frame_id=frame_id
+            )
+            return
+        self._callbacks_waiting += 1
+        if self._executing:
+            # What a command itself brings about is told behind its answer.
+            self._behind_answer.append(_Waiting(frame_id, parameters, None))
+            return
+        self._outbox.append(_Waiting(frame_id, parameters, None))
+        self._on_output()
+
+    def next_frame(self, *, callbacks_are_welcome: bool = True) -> bytes | None:
+        """The next frame for the host, or None; only an answer if callbacks are not welcome."""
+        waiting = self._take(callbacks_are_welcome=callbacks_are_welcome)
+        if waiting is None:
+            return None
+        pending = CALLBACK_PENDING if self._callbacks_waiting else 0
+        if waiting.answers is None:
+            sequence, control = self._last_answered, CALLBACK | pending
+        else:
+            self._last_answered = sequence = waiting.answers
+            control = RESPONSE | pending
+        if waiting.legacy:
+            return bytes((sequence, RESPONSE, waiting.frame_id)) + waiting.parameters
+        frame_id = waiting.frame_id
+        return bytes((sequence, control, EXTENDED, frame_id & 0xFF, frame_id >> 8)) + waiting.parameters
+
+    def _take(self, *, callbacks_are_welcome: bool) -> _Waiting | None:
+        outbox = self._outbox
+        if not outbox:
+            return None
+        if callbacks_are_welcome or outbox[0].answers is not None:
+            waiting = outbox.popleft()
+        else:
+            answer = next((item for item in outbox if item.answers is not None), None)
+            if answer is None:
+                return None
+            outbox.remove(answer)
+            waiting = answer
+        if waiting.answers is None:
+            self._callbacks_waiting -= 1
+        return waiting
+
+    def _latency(self) -> float:
+        least, most = self._personality.least_latency, self._personality.most_latency
+        return least + (most - least) * self._dice.random() if most else 0.0
+
+    def _carry_out(self) -> None:
+        if not self._running:
+            return
+        frame = self._inbox.popleft()
+        if self._inbox:
+            self._timeline.after(self._latency(), self._carry_out)
+        self._executing = True
+        self._interpret(frame)
+        self._executing = False
+        self._outbox.extend(self._behind_answer)
+        self._behind_answer.clear()
+        self._on_output()
+
+    def _interpret(self, frame: bytes) -> None:
+        if len(frame) >= 5 and frame[2] == EXTENDED:
+            frame_id = frame[3] | frame[4] << 8
+            if frame_id == VERSION_COMMAND:
+                self._answer_version(frame[0], frame[5:], legacy=False)
+            elif self._version_is_set:
+                self._execute(frame[0], frame_id, frame[5:])
+            else:
+                self._refuse(frame[0], frame_id, Refused(Status.VERSION_NOT_SET, "no version was agreed"))
+        elif len(frame) >= 3 and frame[2] == VERSION_COMMAND:
+            self._answer_version(frame[0], frame[3:], legacy=True)
+        elif len(frame) >= 3:
+            refused = Refused(Status.VERSION_NOT_SET, "a command in the old header before any version")
+            self._refuse(frame[0], frame[2], refused)
+        else:
+            self._facts.say(self._name, "ezsp.dropped", why="too short for a header", size=len(frame))
+
+    def _answer_version(self, sequence: int, parameters: bytes, *, legacy: bool) -> None:
+        """Say our own version, whatever was asked for; only the right one in the new header settles it."""
+        version = self._dialect.version
+        if not parameters:
+            self._refuse(sequence, VERSION_COMMAND, Refused(Status.TRUNCATED, "no version was asked for"))
+            return
+        if not legacy and parameters[0] == version:
+            self._version_is_set = True
+        body = bytes((version, STACK_TYPE_MESH)) + STACK_VERSIONS[version].to_bytes(2, "little")
+        self._outbox.append(_Waiting(VERSION_COMMAND, body, sequence, legacy))
+
+    def _execute(self, sequence: int, frame_id: int, parameters: bytes) -> None:
+        command = self._commands.get(frame_id)
+        if command is None:
+            self._refuse(
+                sequence, frame_id, Refused(Status.INVALID_FRAME_ID, "this firmware has no such command")
+            )
+            return
+        if _one_more(self._faults.refused, command.name):
+            self._refuse(sequence, frame_id, Refused(Status.INVALID_FRAME_ID, "refused on demand"))
+            return
+        try:
+            answer = command.execute(parameters)
+        except Refused as refused:
+            self._facts.say(self._name, "ezsp.refused", command=command.name, why=str(refused))
+            if refused.status is Status.TRUNCATED:
+                self._refuse(sequence, frame_id, refused, said=True)
+                return
+            written = self._dialect.refusal(command.name, refused)
+            if written is None:
+                self._refuse(sequence, frame_id, refused, said=True)
+                return
+            answer = written
+        if _one_more(self._faults.lost_answers, command.name):
+            self._facts.say(self._name, "ezsp.answer-lost", command=command.name, why="lost on demand")
+            return
+        self._outbox.append(_Waiting(frame_id, answer, sequence))
+
+    def _refuse(self, sequence: int, frame_id: int, refused: Refused, *, said: bool = False) -> None:
+        if not said:
+            self._facts.say(self._name, "ezsp.refused", command=f"0x{frame_id:04X}", why=str(refused))
+        status = refused.status
+        body = status.sl.to_bytes(4, "little") if self._dialect.version >= 14 else bytes((status.ezsp,))
+        self._outbox.append(_Waiting(INVALID_COMMAND, body, sequence))
+
+
+def _one_more(remaining: dict[str, int], name: str) -> bool:
+    """Use up one of the times that a fault was asked for."""
+    if not remaining.get(name):
+        return False
+    remaining[name] -= 1
+    return True

@@ -1,0 +1,302 @@
+"""Messages: what the host sends, what became of it, and what comes in.
+
+OK in the answer means queued, no more. What became of the message is told later by messageSentHandler, in its
+own time. Whatever a real dongle refuses is refused here, in the order in which it is found out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from han.facts import Facts
+from han.sim.air.timeline import Timeline
+from han.sim.dongle import configuration as config
+from han.sim.dongle import frames, loopback
+from han.sim.dongle.configuration import Configuration
+from han.sim.dongle.dialect import Command, Dialect, Fields
+from han.sim.dongle.endpoints import Endpoints
+from han.sim.dongle.errors import Refused
+from han.sim.dongle.ezsp import Ezsp
+from han.sim.dongle.frames import ApsFrame, Incoming, Outgoing
+from han.sim.dongle.personality import Faults, Personality
+from han.sim.dongle.stack import Stack
+from han.sim.dongle.statuses import Status
+from han.sim.node.service import (
+    AddressUnknown,
+    NetworkIsDown,
+    NoLinkKey,
+    PayloadTooLong,
+    Received,
+    SendRequest,
+    SendStatus,
+)
+
+ZDO_PROFILE: Final = 0x0000
+ZDO_RESPONSE: Final = 0x8000
+DEVICE_ANNCE: Final = 0x0013
+APP_RECEIVES_SUPPORTED: Final = 0x01
+APP_HANDLES_UNSUPPORTED: Final = 0x02
+STACK_ANSWERS: Final = frozenset(
+    (0x0000, 0x0001, 0x0002, 0x0003, 0x0004, 0x0005, 0x0006, 0x0031, 0x0034, 0x0036)
+)
+"""The ZDO requests that the stack answers by itself."""
+DIRECT_NEIGHBOUR: Final = b"\x02"
+"""The undocumented octet behind an incoming unicast, as seen from devices one hop away."""
+CONTENTS_POLICY: Final = 0x04
+TAG_AND_CONTENTS: Final = 0x41
+OWN_LQI: Final = 255
+OWN_RSSI: Final = 0
+VIA_BINDING: Final = 2
+VIA_ADDRESS_TABLE: Final = 1
+
+
+class Messaging:
+    """The data path of one running firmware."""
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        ezsp: Ezsp,
+        timeline: Timeline,
+        node: Stack,
+        endpoints: Endpoints,
+        configuration: Configuration,
+        personality: Personality,
+        faults: Faults,
+        facts: Facts,
+        name: str,
+    ) -> None:
+        self._dialect = dialect
+        self._layout = frames.layout_of(dialect.version)
+        self._ezsp = ezsp
+        self._timeline = timeline
+        self._node = node
+        self._endpoints = endpoints
+        self._configuration = configuration
+        self._personality = personality
+        self._faults = faults
+        self._facts = facts
+        self._name = name
+        self._unicasts = 0
+        self._broadcasts: deque[float] = deque()
+        self._loopback_counter = 0
+
+    def commands(self) -> Mapping[str, Command]:
+        """By name."""
+        return {
+            "sendUnicast": Command("sendUnicast", self._send_unicast),
+            "sendBroadcast": Command("sendBroadcast", self._send_broadcast),
+            "sendMulticast": Command("sendMulticast", self._send_multicast),
+            "sendReply": self._dialect.command("sendReply", self._send_reply),
+            "maximumPayloadLength": self._dialect.command("maximumPayloadLength", self._maximum_payload),
+        }
+
+    # What the host sends.
+
+    def _send_unicast(self, parameters: bytes) -> bytes:
+        outgoing = self._layout.parse_unicast(parameters)
+        self._check(outgoing)
+        if outgoing.kind == VIA_BINDING:
+            raise Refused(Status.BAD_ARGUMENT, "the binding table is empty")
+        if outgoing.aps.options & frames.OPTION_FRAGMENT:
+            raise Refused(Status.INVALID_CALL, "this dongle sends no fragments")
+        if outgoing.destination == self._node.nwk:
+            return self._to_ourselves(outgoing)
+        most = self._configuration[config.APS_UNICAST_MESSAGE_COUNT]
+        if self._unicasts >= most:
+            raise Refused(Status.MAX_MESSAGE_LIMIT_REACHED, f"{most} unicasts are under way")
+        counter = self._hand_over(outgoing, outgoing.destination, None, self._unicast_sent)
+        self._unicasts += 1
+        return self._layout.send_answer(Status.OK, counter)
+
+    def _send_broadcast(self, parameters: bytes) -> bytes:
+        outgoing = self._layout.parse_broadcast(parameters)
+        self._check(outgoing)
+        self._count_broadcast()
+        counter = self._hand_over(outgoing, outgoing.destination, None, self._broadcast_sent)
+        self._hear_ourselves(outgoing, counter, frames.INCOMING_BROADCAST_LOOPBACK)
+        return self._layout.send_answer(Status.OK, counter)
+
+    def _send_multicast(self, parameters: bytes) -> bytes:
+        outgoing = self._layout.parse_multicast(parameters)
+        self._check(outgoing)
+        self._count_broadcast()
+        group = outgoing.aps.group
+        counter = self._hand_over(outgoing, outgoing.destination, group, self._broadcast_sent)
+        if group in self._node.groups:
+            self._hear_ourselves(outgoing, counter, frames.INCOMING_MULTICAST_LOOPBACK)
+        return self._layout.send_answer(Status.OK, counter)
+
+    def _send_reply(self, _fields: Fields) -> Fields:
+        """Acknowledges a received fragment; nothing in the house sends fragments yet."""
+        raise Refused(Status.INVALID_CALL, "no fragment waits for an acknowledgement")
+
+    def _maximum_payload(self, _fields: Fields) -> Fields:
+        return {"apsLength": self._node.largest_payload(aps_security=False)}
+
+    def _check(self, outgoing: Outgoing) -> None:
+        if self._node.nwk is None:
+            raise Refused(Status.NETWORK_DOWN, "the network is down")
+        if not self._endpoints.is_registered(outgoing.aps.source_endpoint):
+            raise Refused(
+                Status.INVALID_ENDPOINT, f"endpoint {outgoing.aps.source_endpoint} was never registered"
+            )
+
+    def _count_broadcast(self) -> None:
+        """A broadcast lives nine seconds in every router's table, and the table has few rows for ours."""
+        now, recent = self._timeline.now, self._broadcasts
+        while recent and now - recent[0] >= self._personality.broadcast_window:
+            recent.popleft()
+        if len(recent) >= self._personality.broadcasts_per_window:
+            raise Refused(Status.NETWORK_BUSY, f"{len(recent)} broadcasts within the last nine seconds")
+        recent.append(now)
+
+    def _hand_over(
+        self,
+        outgoing: Outgoing,
+        destination: int,
+        group: int | None,
+        on_sent: Callable[[Outgoing, list[int], SendStatus], None],
+    ) -> int:
+        aps = outgoing.aps
+        # The counter is known only when the stack has taken the message; the callback needs it later.
+        counter: list[int] = []
+        request = SendRequest(
+            destination=destination,
+            profile=aps.profile,
+            cluster=aps.cluster,
+            source_endpoint=aps.source_endpoint,
+            destination_endpoint=aps.destination_endpoint,
+            payload=outgoing.payload,
+            aps_ack=bool(aps.options & frames.OPTION_RETRY) and group is None and destination < 0xFFF8,
+            aps_security=bool(aps.options & frames.OPTION_ENCRYPTION),
+            radius=outgoing.radius,
+            group=group,
+        )
+        try:
+            counter.append(self._node.send(request, partial(on_sent, outgoing, counter)))
+        except PayloadTooLong as error:
+            raise Refused(Status.MESSAGE_TOO_LONG, str(error)) from error
+        except NetworkIsDown as error:
+            raise Refused(Status.NETWORK_DOWN, str(error)) from error
+        except (NoLinkKey, AddressUnknown) as error:
+            raise Refused(Status.APS_ENCRYPTION_ERROR, str(error)) from error
+        return counter[0]
+
+    # What became of it.
+
+    def _unicast_sent(self, outgoing: Outgoing, counter: list[int], status: SendStatus) -> None:
+        self._unicasts -= 1
+        ended = Status.OK if status is SendStatus.OK else Status.DELIVERY_FAILED
+        if ended is Status.OK and self._faults.failed_deliveries:
+            self._faults.failed_deliveries -= 1
+            ended = Status.DELIVERY_FAILED
+            self._facts.say(
+                self._name, "dongle.delivery-denied", why="on demand", destination=outgoing.destination
+            )
+        self._tell_sent(outgoing, counter[0], ended)
+
+    def _broadcast_sent(self, outgoing: Outgoing, counter: list[int], status: SendStatus) -> None:
+        ended = Status.OK if status is SendStatus.OK else Status.DELIVERY_FAILED
+        delay = self._personality.broadcast_sent_after
+        self._timeline.after(delay, self._tell_sent, outgoing, counter[0], ended)
+
+    def _tell_sent(self, outgoing: Outgoing, counter: int, status: Status) -> None:
+        with_contents = self._configuration.policies.get(CONTENTS_POLICY) == TAG_AND_CONTENTS
+        payload = outgoing.payload if with_contents else b""
+        parameters = self._layout.message_sent(outgoing, counter, status, payload)
+        self._ezsp.put_callback(frames.MESSAGE_SENT_HANDLER, parameters)
+
+    # What we say to ourselves.
+
+    def _to_ourselves(self, outgoing: Outgoing) -> bytes:
+        self._loopback_counter = counter = (self._loopback_counter + 1) & 0xFF
+        aps = outgoing.aps
+        if aps.profile == ZDO_PROFILE and aps.destination_endpoint == 0:
+            answer = loopback.answer(self._node, aps.cluster, outgoing.payload)
+            if answer is not None:
+                cluster, payload = answer
+                reply = ApsFrame(ZDO_PROFILE, cluster, 0, 0, frames.OPTION_ROUTE_DISCOVERY, 0, counter)
+                self._tell_incoming(frames.INCOMING_UNICAST, reply, payload)
+        elif self._endpoints.is_registered(aps.destination_endpoint):
+            self._tell_incoming(frames.INCOMING_UNICAST, aps._replace(sequence=counter), outgoing.payload)
+        self._tell_sent(outgoing, counter, Status.OK)
+        return self._layout.send_answer(Status.OK, counter)
+
+    def _hear_ourselves(self, outgoing: Outgoing, counter: int, kind: int) -> None:
+        if self._personality.own_broadcasts:
+            self._tell_incoming(kind, outgoing.aps._replace(sequence=counter), outgoing.payload)
+
+    def _tell_incoming(self, kind: int, aps: ApsFrame, payload: bytes) -> None:
+        nwk = self._node.nwk or 0
+        incoming = Incoming(kind, aps, nwk, None, OWN_LQI, OWN_RSSI, 0, payload, b"")
+        self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, self._layout.incoming_message(incoming))
+
+    # What comes in.
+
+    def zdo_received(self, message: Received) -> None:
+        """A ZDO message arrived; the stack has answered it already if it is one of those it answers."""
+        flags = self._configuration[config.APPLICATION_ZDO_FLAGS]
+        cluster = message.cluster
+        if cluster & ZDO_RESPONSE or cluster == DEVICE_ANNCE:
+            self.received(message)
+        elif cluster in STACK_ANSWERS:
+            if flags & APP_RECEIVES_SUPPORTED:
+                self.received(message)
+        elif flags & APP_HANDLES_UNSUPPORTED:
+            self.received(message, frames.OPTION_ZDO_RESPONSE_REQUIRED)
+
+    def received(self, message: Received, more_options: int = 0) -> None:
+        """A message arrived: tell the host."""
+        options = frames.OPTION_ROUTE_DISCOVERY | more_options
+        if message.ack_requested:
+            options |= frames.OPTION_RETRY
+        if message.aps_secured:
+            options |= frames.OPTION_ENCRYPTION
+        if message.carried_source_eui64:
+            options |= frames.OPTION_SOURCE_EUI64
+            self._tell_sender(message)
+        trailer = b""
+        if message.group is not None:
+            kind = frames.INCOMING_MULTICAST
+        elif message.broadcast:
+            kind = frames.INCOMING_BROADCAST
+        else:
+            kind = frames.INCOMING_UNICAST
+            trailer = DIRECT_NEIGHBOUR if self._personality.trailing_octet else b""
+        aps = ApsFrame(
+            message.profile,
+            message.cluster,
+            message.source_endpoint,
+            message.destination_endpoint,
+            options,
+            message.group or 0,
+            message.aps_counter,
+        )
+        lqi, rssi, timestamp = message.lqi, message.rssi, int(self._timeline.now * 1000) & 0xFFFF_FFFF
+        if self._faults.wrong_link_quality:
+            lqi, rssi, timestamp = 3, 0, 6
+        incoming = Incoming(
+            kind,
+            aps,
+            message.source,
+            message.source_eui64,
+            lqi,
+            rssi,
+            timestamp,
+            message.payload,
+            trailer,
+        )
+        parameters = self._layout.incoming_message(incoming)
+        self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters)
+        if self._faults.repeated_callbacks:
+            self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters)
+
+    def _tell_sender(self, message: Received) -> None:
+        """Up to version 13 the sender's EUI-64 comes in a callback of its own, right before the message."""
+        if message.source_eui64 is not None and self._dialect.knows("incomingSenderEui64Handler"):
+            self._ezsp.callback("incomingSenderEui64Handler", senderEui64=message.source_eui64)

@@ -1,0 +1,115 @@
+"""What the firmware asks of the Zigbee stack beneath it: the slice of `Node` that a dongle needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from han.sim.node.service import (
+    Counters,
+    NetworkParameters,
+    NodeEvent,
+    Received,
+    SendRequest,
+    SendStatus,
+    SimpleDescriptor,
+)
+from han.sim.node.trust import JoinPolicy
+from ota.eui64 import Eui64
+
+
+class TrustSide(Protocol):
+    """What the firmware sets at the Trust Centre."""
+
+    policy: JoinPolicy
+    transient: dict[Eui64, bytes]
+
+
+class ZdoSide(Protocol):
+    """What the firmware sets at the Device Objects."""
+
+    answers_unknown: bool
+    manufacturer: int
+
+
+class Stack(Protocol):
+    """A coordinator's Zigbee stack. `Node` is one."""
+
+    on_message: Callable[[Received], object]
+    on_zdo: Callable[[Received], object]
+    on_event: Callable[[NodeEvent], object]
+    endpoints: dict[int, SimpleDescriptor]
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted since the node was built."""
+        ...
+
+    @property
+    def groups(self) -> set[int]:
+        """The groups whose messages the node hears."""
+        ...
+
+    @property
+    def zdo(self) -> ZdoSide:
+        """The Device Objects' side."""
+        ...
+
+    @property
+    def trust(self) -> TrustSide:
+        """The Trust Centre's side."""
+        ...
+
+    @property
+    def nwk(self) -> int | None:
+        """The short address, or None outside a network."""
+        ...
+
+    @property
+    def network(self) -> NetworkParameters | None:
+        """The network the node is in, or None."""
+        ...
+
+    def form(self, parameters: NetworkParameters) -> None:
+        """Start a network."""
+        ...
+
+    def resume(self) -> bool:
+        """Bring the stored network up; False if none is stored."""
+        ...
+
+    def leave(self) -> None:
+        """Leave the network for good."""
+        ...
+
+    def permit(self, seconds: int) -> None:
+        """Let devices associate for this long."""
+        ...
+
+    def remove(self, eui64: Eui64) -> bool:
+        """Send a child away; False if it is none of ours."""
+        ...
+
+    def learn(self, eui64: Eui64, nwk: int) -> None:
+        """Take somebody's word for where a device is to be found."""
+        ...
+
+    def send(self, request: SendRequest, on_sent: Callable[[SendStatus], object]) -> int:
+        """Send an APS message; the status comes later."""
+        ...
+
+    def largest_payload(self, *, aps_security: bool, group: bool = False) -> int:
+        """The most APS payload octets in one frame."""
+        ...
+
+    def address_of(self, eui64: Eui64) -> int | None:
+        """The short address last known for this device."""
+        ...
+
+    def eui64_of(self, nwk: int) -> Eui64 | None:
+        """The EUI-64 last known behind this short address."""
+        ...
+
+    def crash(self) -> None:
+        """Power lost."""
+        ...

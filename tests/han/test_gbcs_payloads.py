@@ -160,7 +160,7 @@ VALUES = st.recursive(
     st.none()
     | st.integers(-(2**70), 2**70)
     | st.binary(max_size=200)
-    | st.datetimes(datetime.min.replace(year=1000), timezones=st.just(UTC)).map(
+    | st.datetimes(AT.replace(year=1000, tzinfo=None), timezones=st.just(UTC)).map(
         lambda moment: moment.replace(microsecond=0)
     ),
     lambda values: st.lists(values, max_size=4).map(tuple),

@@ -7,8 +7,7 @@ mistake that both of them share would show here as a file that differs from the 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from han.sim.air.capture import CaptureError
@@ -21,9 +20,10 @@ _CLUSTER_SPECIFIC: Final = 1
 _MANUFACTURER_SPECIFIC: Final = 0x04
 _FROM_SERVER: Final = 0x08
 _IMAGE_BLOCK_RESPONSE: Final = 0x05
-# Status, manufacturer, image type, file version, file offset, data size (OTA Upgrade cluster, Image Block
-# Response).
+# An Image Block Response: status, manufacturer, image type, file version, file offset, data size.
 _BLOCK: Final = struct.Struct("<BHHIIB")
+# Nothing shorter than MAC, NWK, APS and ZCL headers, these fields and the check sequence holds a block.
+_SMALLEST: Final = 9 + 8 + 8 + 3 + _BLOCK.size + 2
 
 
 class Download(NamedTuple):
@@ -54,14 +54,15 @@ def rebuild_images(
     opener = _Opener(list(keys))
     blocks: dict[Download, dict[int, bytes]] = {}
     for _, psdu in frames:
+        if len(psdu) < _SMALLEST:
+            continue
         try:
-            opened = opener.open(psdu)
+            outer = mac.parse_psdu(psdu)
+            frame = nwk.NwkFrame.parse(outer.payload)
+            if source not in (None, frame.source) or destination not in (None, frame.destination):
+                continue
+            message = opener.open(outer, frame)
         except WireError:
-            continue
-        if opened is None:
-            continue
-        frame, message = opened
-        if source not in (None, frame.source) or destination not in (None, frame.destination):
             continue
         block = _block(frame.destination, message)
         if block is None:
@@ -75,7 +76,11 @@ def rebuild_images(
 def _block(destination: int, message: aps.ApsFrame) -> tuple[Download, int, bytes] | None:
     """The offset and octets of an Image Block Response with data; ``None`` of anything else."""
     zcl = message.payload
-    if message.cluster != _OTA_CLUSTER or len(zcl) < 3 + _BLOCK.size:
+    if (
+        message.type is not aps.FrameType.DATA
+        or message.cluster != _OTA_CLUSTER
+        or len(zcl) < 3 + _BLOCK.size
+    ):
         return None
     control = zcl[0]
     if (
@@ -111,51 +116,54 @@ def _agreed(download: Download, offset: int, one: bytes, other: bytes) -> bytes:
     return longer
 
 
-@dataclass
 class _Opener:
     """Opens data frames with a bunch of keys; remembers which EUI-64 speaks from which network address."""
 
-    keys: Sequence[bytes]
-    ieee: dict[int, Eui64] = field(default_factory=dict)
+    def __init__(self, keys: list[bytes]) -> None:
+        self._network_keys = keys
+        self._link_keys = list(keys)
+        self._ieee: dict[int, Eui64] = {}
 
-    def open(self, psdu: bytes) -> tuple[nwk.NwkFrame, aps.ApsFrame] | None:
-        """The network and application support frames in plain; ``None`` if there is no APS data in it.
+    def open(self, outer: mac.MacFrame, frame: nwk.NwkFrame) -> aps.ApsFrame:
+        """The application support frame in plain.
 
         Raises:
-            WireError: if it is spoilt or no key opens it.
+            WireError: if there is none, or no key opens it.
         """
-        outer = mac.parse_psdu(psdu)
-        if outer.type is not mac.FrameType.DATA:
-            return None
-        frame = nwk.NwkFrame.parse(outer.payload)
-        if frame.type is not nwk.FrameType.DATA:
-            return None
+        if outer.type is not mac.FrameType.DATA or frame.type is not nwk.FrameType.DATA:
+            raise WireError("no application data")
         if frame.security:
             frame = self._open_nwk(outer, frame)
         message = aps.ApsFrame.parse(frame.payload)
-        if message.type is not aps.FrameType.DATA:
-            return None
-        return frame, self._open_aps(frame, message) if message.security else message
+        return self._open_aps(frame, message) if message.security else message
 
     def _open_nwk(self, outer: mac.MacFrame, frame: nwk.NwkFrame) -> nwk.NwkFrame:
         sequence = nwk.NwkAuxiliary.parse(frame.payload).key_sequence
-        for key in self.keys:
+        for key in self._network_keys:
             try:
                 opened, auxiliary = nwk.open_frame(outer.payload, {sequence: key}, frame)
             except ForgedError:
                 continue
             if outer.source == frame.source:
                 # The first hop: who sealed the frame is who wrote it.
-                self.ieee[frame.source] = auxiliary.source
+                self._ieee[frame.source] = auxiliary.source
             if frame.source_ieee is not None:
-                self.ieee[frame.source] = frame.source_ieee
+                self._ieee[frame.source] = frame.source_ieee
+            self._network_keys = _first(key, self._network_keys)
             return opened
         raise WireError("no key opens the network frame")
 
     def _open_aps(self, frame: nwk.NwkFrame, message: aps.ApsFrame) -> aps.ApsFrame:
-        for key in self.keys:
+        for key in self._link_keys:
             try:
-                return aps.open_frame(frame.payload, key, self.ieee.get(frame.source), message)[0]
+                opened, _ = aps.open_frame(frame.payload, key, self._ieee.get(frame.source), message)
             except ForgedError:
                 continue
+            self._link_keys = _first(key, self._link_keys)
+            return opened
         raise WireError("no key opens the application support frame")
+
+
+def _first(key: bytes, keys: list[bytes]) -> list[bytes]:
+    """The keys with this one in front: the next frame is most likely sealed with it too."""
+    return keys if keys[0] == key else [key, *(other for other in keys if other != key)]

@@ -42,7 +42,8 @@ class Pump:
         """Make every call that is due, bring the timeline to the present, set the timer for the next call."""
         if self._running or self._stopped:
             return
-        self._run(self._loop.time())
+        # Whoever wakes us is in the middle of something: time must not go on under its feet.
+        self._run(self._loop.time(), ahead=None)
 
     def stop(self) -> None:
         """Make no call any more: the house stands still."""
@@ -52,16 +53,16 @@ class Pump:
     def _due(self, when: float) -> None:
         # A loop may fire a timer a hair early: what was asked for is due all the same.
         self._timer = None
-        self._run(max(when, self._loop.time()))
+        self._run(max(when, self._loop.time()), ahead=self._skipping)
 
-    def _run(self, until: float) -> None:
+    def _run(self, until: float, ahead: Skipping | None) -> None:
         timeline = self._timeline
         self._disarm()
         self._running = True
         try:
             timeline.run(until)
             due = timeline.timer()
-            while due is not None and not self._stopped and self._skipping and self._skipping.skip_to(due):
+            while ahead is not None and due is not None and not self._stopped and ahead.skip_to(due):
                 timeline.run(due)
                 due = timeline.timer()
         finally:

@@ -19,7 +19,6 @@ import heapq
 import selectors
 import time
 from collections import deque
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, TypeVarTuple
@@ -53,8 +52,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, start: float = 0.0, settle: float = 0.0) -> None:
         self._now = start
-        self._jumper = _JumpingSelector(self, settle)
-        super().__init__(self._jumper)
+        super().__init__(_JumpingSelector(self, settle))
         self._clock_resolution = RESOLUTION
 
     def time(self) -> float:
@@ -82,7 +80,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Take a cancelled timer from the head of the heap, with the loop's own bookkeeping."""
         handle: Any = heapq.heappop(scheduled)
         handle._scheduled = False  # noqa: SLF001 - what the loop itself does in the same place
-        self._timer_cancelled_count -= 1
+        self._timer_cancelled_count -= 1  # type: ignore[attr-defined] # not in the stub
 
     def jump(self) -> bool:
         """Move time to the next timer; False if none is set. Called by the selector when nothing is ready."""
@@ -91,20 +89,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if not scheduled:
             return False
         self._now = max(self._now, scheduled[0].when())
-        return True
-
-    def skip_to(self, when: float) -> bool:
-        """Make ``when`` the present unless anything else is ready or due by then; say whether that was done.
-
-        For a simulation that hangs on one timer of this loop: it may go from event to event by itself and be
-        spared a round of the loop for each. A cancelled timer in the way counts as a timer; the next round
-        of the loop drops it.
-        """
-        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined] # no public peek
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined] # no public peek
-        if ready or (scheduled and scheduled[0].when() <= when + RESOLUTION) or self._jumper.has_news():
-            return False
-        self._now = max(self._now, when)
         return True
 
     def run_in_executor(
@@ -164,12 +148,6 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not ready and not self._loop.jump():
             raise Deadlock(_report(self._loop))
         return self._in_order(ready)
-
-    def has_news(self) -> bool:
-        """Whether a descriptor is ready, or might be after settling."""
-        if len(self._order) <= 1:  # the loop's own wake-up pipe; no thread writes to it
-            return False
-        return self._settle > 0 or bool(super().select(0))
 
     def _in_order(
         self, ready: list[tuple[selectors.SelectorKey, int]]

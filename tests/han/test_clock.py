@@ -155,6 +155,51 @@ def test_a_timer_is_found_due_even_after_a_year_of_virtual_time():
     loop.close()
 
 
+async def test_a_callback_may_skip_to_its_own_next_moment_if_nobody_else_wants_anything_before():
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    loop.call_at(start + 2, lambda: None).cancel()
+    other = loop.call_at(start + 5, lambda: None)
+
+    assert loop.skip_to(start + 3)
+    assert loop.time() == start + 3
+    assert not loop.skip_to(start + 5)
+    other.cancel()
+    assert loop.skip_to(start + 5)
+    loop.call_soon(lambda: None)
+    assert not loop.skip_to(start + 6)
+    assert loop.time() == start + 5
+
+
+async def test_nobody_skips_over_octets_that_wait_in_a_socket():
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    loop.add_reader(far, lambda: None)
+
+    assert loop.skip_to(loop.time() + 1)
+    near.send(b"block")
+    assert not loop.skip_to(loop.time() + 1)
+
+    loop.remove_reader(far)
+    near.close()
+    far.close()
+
+
+async def test_skipping_over_many_cancelled_timers_keeps_the_loops_books():
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for number in range(500):
+        loop.call_at(start + number / 1000, lambda: None).cancel()
+
+    assert loop.skip_to(start + 1)
+    for number in range(500):
+        loop.call_later(number, lambda: None).cancel()
+    await asyncio.sleep(1000)
+
+    assert loop.time() == start + 1001
+
+
 async def test_utc_begins_at_the_same_moment_in_every_simulation():
     loop = asyncio.get_running_loop()
     utc = Utc(loop)

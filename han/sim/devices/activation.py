@@ -8,16 +8,8 @@ carries the version that runs *afterwards* (GBCS 11.5).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
-
-class ActivateResponse(IntEnum):
-    """The activateImageResponseCode of CS06."""
-
-    SUCCESS = 0
-    NO_IMAGE_HELD = 1
-    HASH_MISMATCH = 2
-    ACTIVATION_FAILURE = 3
+from han.gbcs.payloads import ActivateImageResponseCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +24,13 @@ class HeldImage:
 class Decision:
     """What to answer, the version to report, and whether to boot the held image."""
 
-    response: ActivateResponse
+    response: ActivateImageResponseCode
     file_version: int
 
     @property
     def activates(self) -> bool:
         """Whether the held image is to run from now on."""
-        return self.response is ActivateResponse.SUCCESS
+        return self.response is ActivateImageResponseCode.SUCCESS
 
 
 def decide(
@@ -53,9 +45,9 @@ def decide(
         boots: whether the hardware manages to start the new firmware; a fault on demand.
     """
     if held is None:
-        return Decision(ActivateResponse.NO_IMAGE_HELD, running_version)
+        return Decision(ActivateImageResponseCode.NO_IMAGE_HELD, running_version)
     if held.manufacturer_image_hash != wanted_hash:
-        return Decision(ActivateResponse.HASH_MISMATCH, running_version)
+        return Decision(ActivateImageResponseCode.HASH_MISMATCH, running_version)
     if not boots:
-        return Decision(ActivateResponse.ACTIVATION_FAILURE, running_version)
-    return Decision(ActivateResponse.SUCCESS, held.file_version)
+        return Decision(ActivateImageResponseCode.ACTIVATION_FAILURE, running_version)
+    return Decision(ActivateImageResponseCode.SUCCESS, held.file_version)

@@ -15,7 +15,7 @@ from han.facts import Facts
 from han.security.install_code import link_key
 from han.sim.air.medium import CHANNELS, Air
 from han.sim.air.timeline import Handle, Timeline
-from han.sim.devices.attachment import COORDINATOR, Attachment, Standing
+from han.sim.devices.attachment import Attachment, Standing
 from han.sim.devices.attributes import Attributes
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.kinds import nature_of
@@ -101,7 +101,7 @@ class Device:
             timeline=timeline,
             dice=dice,
             facts=facts,
-            server=lambda: self.node.eui64_of(COORDINATOR),
+            server=lambda: self.memory.node.trust_centre,
             started=self._new_firmware,
         )
         self._messenger = Messenger(

@@ -41,10 +41,6 @@ from ota.errors import TheirError
 from ota.eui64 import Eui64
 from ota.gbcs_image import GbcsImage, Layout, check
 
-UPGRADE_SERVER = 0x0000
-"""Attribute UpgradeServerID, the only one of the cluster that the OTA machine does not know."""
-NO_SERVER = 0xFFFF_FFFF_FFFF_FFFF
-
 
 def fault_in(data: bytes, description: DeviceDescription, layout: Layout) -> str | None:
     """Why this device does not accept a downloaded file, or None if it does."""
@@ -118,11 +114,7 @@ class Firmware:
 
     def attributes(self) -> dict[int, AttributeValue]:
         """The OTA cluster's client attributes as they stand."""
-        server = self._server()
-        return {
-            UPGRADE_SERVER: NO_SERVER if server is None else int(server),
-            **self._upgrade.machine.attributes(),
-        }
+        return dict(self._upgrade.machine.attributes(self._server()))
 
     def command(self, command: Command, sequence: int, *, broadcast: bool) -> None:
         """Take a command of the OTA cluster from the hub."""

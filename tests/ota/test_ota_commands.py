@@ -90,7 +90,7 @@ def test_a_command_cut_at_any_length_is_malformed(command, octets):
         assert refusal.value.status is Status.MALFORMED_COMMAND
 
 
-# Deployed clients take the length of an Image Notify literally; two octets more make a wait one with a period.
+# Deployed clients take the length of an Image Notify literally; two more octets give a wait its period.
 TAKEN_LITERALLY = [
     known for known in KNOWN if isinstance(known[0], ImageNotify) or known[0] == ImageBlockWait(0, 300)
 ]

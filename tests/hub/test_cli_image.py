@@ -1,0 +1,170 @@
+"""``gbhan image``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hub.cli import main
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "images"
+GOOD = FIXTURES / "ppmid-00000002.ota"
+SIGNED = FIXTURES / "hcalcs-00000002.ota"
+
+
+def gbhan(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, ["image", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.mark.parametrize("command", [[], ["build"], ["inspect"], ["verify"]])
+def test_every_help_has_an_example(command):
+    assert "Example: gbhan image" in gbhan(*command, "--help").stdout
+
+
+def test_a_file_that_is_built_is_the_same_every_time_and_good(tmp_path):
+    made = []
+    for name in ("one.ota", "two.ota"):
+        built = gbhan(
+            "build", "--for", "PPMID", "--file-version", "0x2", "--seed", 7, "--json", "-o", tmp_path / name
+        )
+        assert built.exit_code == 0
+        made.append(json.loads(built.stdout))
+        assert gbhan("verify", tmp_path / name).exit_code == 0
+    assert made[0] == made[1]
+    assert made[0]["image_id"] == hashlib.sha256((tmp_path / "one.ota").read_bytes()).hexdigest()
+    assert made[0]["file_version"] == "00000002"
+
+
+def test_a_manufacturer_image_of_one_s_own_is_wrapped_as_it_is(tmp_path):
+    (tmp_path / "firmware.bin").write_bytes(b"my firmware")
+    built = gbhan(
+        "build",
+        "--for",
+        "PPMID",
+        "--file-version",
+        "ACDCACDC",
+        "--hardware",
+        "1111",
+        "1211",
+        "--name",
+        "mine",
+        "--destination",
+        "00-DB-12-34-56-78-90-A4",
+        "--manufacturer-image",
+        tmp_path / "firmware.bin",
+        "-o",
+        tmp_path / "mine.ota",
+        "--json",
+    )
+    facts = json.loads(built.stdout)
+    assert facts["hardware_versions"] == ["1111", "1211"]
+    assert facts["destination"] == "00-DB-12-34-56-78-90-A4"
+    assert facts["manufacturer_image_hash"] == hashlib.sha256(b"my firmware").hexdigest()
+    assert (tmp_path / "mine.ota").read_bytes().endswith(b"my firmware")
+
+
+def test_inspect_explains_a_good_file_in_json():
+    facts = json.loads(gbhan("inspect", "--json", GOOD).stdout)
+    assert facts["manufacturer"] == "121D"
+    assert facts["total_size"] == facts["size"] == GOOD.stat().st_size
+    assert facts["layout"] == "manufacturer image"
+    assert facts["findings"] == []
+
+
+def test_inspect_tells_people_and_programs_the_same():
+    shown = gbhan("inspect", SIGNED).stdout
+    facts = json.loads(gbhan("inspect", "--json", SIGNED).stdout)
+    assert facts["signed"] is True
+    for key in ("image_id", "file_version", "manufacturer_image_hash"):
+        assert f"{key.replace('_', ' ')}: {facts[key]}" in shown
+
+
+@pytest.mark.parametrize("name", ["truncated", "oversized", "size-in-header", "hardware-range"])
+def test_inspect_explains_a_spoilt_file_as_far_as_it_can_be_read(name):
+    result = gbhan("inspect", "--json", FIXTURES / f"spoilt-{name}.ota")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert facts["file_version"] == "00000002"
+    assert facts["findings"]
+
+
+@pytest.mark.parametrize("name", ["wrong-magic", "header-cut", "header-length"])
+def test_inspect_names_what_is_wrong_with_a_file_that_cannot_be_read(name):
+    file = FIXTURES / f"spoilt-{name}.ota"
+    result = gbhan("inspect", file)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert str(file) in result.stderr
+    as_json = gbhan("inspect", "--json", file)
+    assert as_json.exit_code == 2
+    assert json.loads(as_json.stdout)["findings"]
+
+
+def test_verify_passes_good_files():
+    assert gbhan("verify", GOOD).exit_code == 0
+    assert gbhan("verify", "--for", "HCALCS", "--key", FIXTURES / "supplier.pem", SIGNED).exit_code == 0
+    assert json.loads(gbhan("verify", "--json", GOOD).stdout) == {
+        "file": str(GOOD),
+        "ok": True,
+        "findings": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "truncated",
+        "oversized",
+        "wrong-magic",
+        "header-cut",
+        "size-in-header",
+        "header-length",
+        "hardware-range",
+    ],
+)
+def test_verify_fails_a_spoilt_file_and_says_why(name):
+    file = FIXTURES / f"spoilt-{name}.ota"
+    shown = gbhan("verify", file)
+    assert shown.exit_code == 1
+    assert str(file) in shown.stdout
+    told = json.loads(gbhan("verify", "--json", file).stdout)
+    assert told["ok"] is False
+    assert told["findings"][0]["problem"] in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["signature", "signature-length"])
+def test_verify_fails_a_spoilt_authorisation(name):
+    file = FIXTURES / f"spoilt-{name}.ota"
+    assert gbhan("verify", "--for", "HCALCS", "--key", FIXTURES / "supplier.pem", file).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "/no/such/file"],
+        ["inspect", "/no/such/file"],
+        ["verify", "--key", GOOD, SIGNED],
+        ["verify", "--for", "IHD", GOOD],
+        ["build", "--file-version", "not-hex", "-o", "x"],
+        ["build", "--file-version", "100000000", "-o", "x"],
+        ["build", "--file-version", "2", "-o", "/no/such/directory/x"],
+        ["build", "--file-version", "2", "--name", "x" * 33, "-o", "x"],
+        ["build", "--file-version", "2", "--hardware", "1211", "1111", "-o", "x"],
+        ["build", "--file-version", "2", "--destination", "00-DB", "-o", "x"],
+        ["build", "--file-version", "2", "--for", "PPMID", "--force-replace", "-o", "x"],
+        ["build", "--file-version", "2", "--for", "HCALCS", "--sign", FIXTURES / "supplier.pem", "-o", "x"],
+    ],
+)
+def test_wrong_usage_and_bad_input_are_named_and_make_nothing(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = gbhan(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,133 @@
+"""What remains of a run: the capture, its keys, the facts, the report, the files that were served.
+
+Besides it leaves a Wireshark configuration with the keys, so that one command opens the capture decrypted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from han.sim.air.capture import read_keys, read_pcap
+from han.sim.air.rebuild import Download, rebuild_images
+from hub.demo.images import UpgradeFile
+from hub.demo.report import RebuiltRow
+from hub.errors import SurroundingsError
+from ota.image import Header
+
+COORDINATOR = 0x0000
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the evidence goes. Only ``capture`` and ``keys`` are always written: the closing check reads them."""
+
+    capture: Path
+    keys: Path
+    facts: Path | None = None
+    report: Path | None = None
+    images: Path | None = None
+    wireshark: Path | None = None
+
+    @classmethod
+    def in_folder(
+        cls, folder: Path, *, capture: Path | None, keys: Path | None, facts: Path | None
+    ) -> Places:
+        """Everything in one folder, but for what was given a place of its own."""
+        return cls(
+            capture=capture or folder / "demo.pcap",
+            keys=keys or folder / "demo.keys",
+            facts=facts or folder / "facts.jsonl",
+            report=folder / "report.json",
+            images=folder / "images",
+            wireshark=folder / "wireshark",
+        )
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises:
+            SurroundingsError: if one cannot be made or written.
+        """
+        files = [path for path in (self.capture, self.keys, self.facts, self.report) if path is not None]
+        folders = [path for path in (self.images, self.wireshark) if path is not None]
+        try:
+            for folder in [*(file.parent for file in files), *folders]:
+                folder.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                file.unlink(missing_ok=True)
+                file.touch(mode=0o600)
+        except OSError as error:
+            raise SurroundingsError(
+                f"cannot write evidence to {error.filename}: {error.strerror}; name another place"
+            ) from None
+
+
+def rebuild(places: Places, served: Iterable[UpgradeFile], devices: dict[int, str]) -> list[RebuiltRow]:
+    """Read the capture as a stranger with the keys would, and compare with what was served.
+
+    Args:
+        places: where capture and keys are.
+        served: the upgrade files that devices finished.
+        devices: network address -> device.
+
+    Returns:
+        A row for each download of one of these files by one of these devices.
+    """
+    keys = [key for key, _ in read_keys(places.keys)]
+    with places.capture.open("rb") as file:
+        rebuilt = rebuild_images(read_pcap(file), keys, source=COORDINATOR)
+    by_header: dict[tuple[int, int, int], UpgradeFile] = {}
+    for upgrade in served:
+        header = Header.parse(upgrade.data)
+        by_header[header.manufacturer, header.image_type, header.file_version] = upgrade
+    rows = []
+    for download, data in rebuilt.items():
+        upgrade = by_header.get((download.manufacturer, download.image_type, download.file_version))
+        if upgrade is not None and download.destination in devices:
+            rows.append(_row(download, data, upgrade, devices))
+    return rows
+
+
+def _row(download: Download, data: bytes, upgrade: UpgradeFile, devices: dict[int, str]) -> RebuiltRow:
+    digest = hashlib.sha256(data).hexdigest()
+    return RebuiltRow(
+        image=upgrade.image_id,
+        device=devices[download.destination],
+        bytes=len(data),
+        sha256=digest,
+        matches=digest == upgrade.image_id,
+    )
+
+
+def write_images(folder: Path, files: Iterable[UpgradeFile]) -> None:
+    """The upgrade files as they were given to the DSP stub."""
+    for file in files:
+        (folder / file.name).write_bytes(file.data)
+
+
+def write_wireshark_settings(folder: Path, keys: Path) -> None:
+    """A configuration folder for Wireshark and tshark that holds the capture's keys."""
+    table = folder / "zigbee_pc_keys"
+    table.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(table, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
+        for key, label in read_keys(keys):
+            print(f'"{key.hex()}","Normal","{label}"', file=file)
+
+
+def wireshark_command(places: Places) -> str:
+    """What to type to see the capture decrypted."""
+    if places.wireshark is None:
+        return f"wireshark {places.capture}   # keys: {places.keys}"
+    return f"WIRESHARK_CONFIG_DIR={places.wireshark} wireshark {places.capture}"
+
+
+def write_report(places: Places, text: str) -> None:
+    """Write the report's JSON where the evidence goes, if it goes anywhere."""
+    if places.report is not None:
+        places.report.write_text(text + "\n", encoding="utf-8")

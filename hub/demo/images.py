@@ -1,0 +1,85 @@
+"""The upgrade files of the demo: made from its seed, the same every time."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from random import Random
+
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    derive_private_key,
+)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from han.sim.home import DeviceDescription
+from ota.gbcs_image import TRAILER_SIZE, GbcsImage, Layout, authorise, layout_for
+from ota.image import HardwareRange, Header
+
+PPMID_IMAGE_SIZE = 350 * 1024
+"""Octets of the PPMID's upgrade file: the average that the industry forecast."""
+
+SMALL_IMAGE_SIZE = 24 * 1024
+"""Octets of every later file: they show rules, not endurance."""
+
+_HEADER_SIZE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeFile:
+    """An upgrade file for one device of the house."""
+
+    device_type: str
+    version: int
+    data: bytes
+
+    @property
+    def image_id(self) -> str:
+        """SHA-256 of the whole file, in hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def manufacturer_image_hash(self) -> bytes:
+        """What an 11.3 names the image by."""
+        return GbcsImage.read(self.data, layout_for(self.device_type)).manufacturer_image_hash
+
+    @property
+    def name(self) -> str:
+        """A file name in the form one tool of the field uses: manufacturer, type, version."""
+        header = GbcsImage.read(self.data, layout_for(self.device_type)).header
+        return f"{header.manufacturer:04X}-{header.image_type:04X}-{header.file_version:08X}.zigbee"
+
+
+class Supplier:
+    """Who authorises the images of HCALCS and GSME. Its key is made from the seed and is no secret."""
+
+    def __init__(self, seed: int) -> None:
+        self._key: EllipticCurvePrivateKey = derive_private_key(
+            Random(f"{seed} supplier").randrange(1, 1 << 255), SECP256R1()
+        )
+
+    @property
+    def public_key(self) -> str:
+        """The uncompressed point in hex, as a home file's ``supplier_key`` has it."""
+        point = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return point.hex()
+
+    def make(self, device: DeviceDescription, version: int, size: int, seed: int) -> UpgradeFile:
+        """An upgrade file of exactly ``size`` octets that fits this device."""
+        kind = device.kind.value
+        authorised = layout_for(kind) is Layout.AUTHORISED
+        body = Random(f"{seed} {device.name} {version}").randbytes(
+            size - _HEADER_SIZE - (TRAILER_SIZE if authorised else 0)
+        )
+        hardware = device.hardware_version or 0
+        header = Header(
+            manufacturer=device.manufacturer,
+            image_type=device.image_type,
+            file_version=version,
+            total_size=0,
+            header_string=f"gbhan demo {kind}".encode(),
+            hardware_versions=HardwareRange(hardware & 0xFF00, hardware | 0x00FF),
+        )
+        made = GbcsImage.build(header, body, authorise(body, self._key) if authorised else None)
+        return UpgradeFile(kind, version, made.to_bytes())

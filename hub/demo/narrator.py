@@ -1,0 +1,160 @@
+"""Lines for people, made of facts: virtual time, who, what happened in GB words, code.
+
+The short story picks the facts that a Service User or a tester would put into a report; the full one prints
+everything but single blocks and frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from han.facts import Fact
+
+_TRANSFER = {
+    0: "has the image",
+    1: "loses the image: discarded",
+    2: "hardware mismatch",
+    3: "transfer failed",
+}
+_CS06 = {0: "activated", 1: "no image held", 2: "hash mismatch", 3: "activation failed"}
+_SERVICES = {
+    "11.1": "Update Firmware",
+    "11.2": "Read Firmware Version",
+    "11.3": "Activate Firmware",
+    "11.4": "Update PPMID Firmware",
+}
+_TOO_FINE = ("ota.block", "mac.", "csp.chunk", "chunk.taken", "frame.", "tunnel.", "ezsp.", "ash.")
+
+
+def virtual_time(seconds: float) -> str:
+    """Days and time of day, such as ``0d 00:03:12``."""
+    days, rest = divmod(int(seconds), 86_400)
+    return f"{days:2d}d {rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the story."""
+
+    at: float
+    who: str
+    text: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        return f"{virtual_time(self.at)}  {self.who:<13} {self.text}" + (
+            f"  [{self.code}]" if self.code else ""
+        )
+
+
+@dataclass(slots=True)
+class Names:
+    """What the story calls devices and images."""
+
+    devices: Mapping[str, str]
+    """EUI-64 as text -> name in the home file."""
+    images: dict[str, str] = field(default_factory=dict)
+    """Image id -> whose image it is and its version."""
+
+    def device(self, eui64: str) -> str:
+        """A device's name, or its address if the house does not know it."""
+        return self.devices.get(eui64, eui64)
+
+    def image(self, image_id: str) -> str:
+        """An image in words."""
+        return self.images.get(image_id, f"image {image_id[:8]}")
+
+
+class Narrator:
+    """Turns facts into lines.
+
+    Args:
+        names: what to call devices and images.
+        tell: takes each line.
+        full: everything, instead of the short story.
+    """
+
+    def __init__(self, names: Names, tell: Callable[[Line], None], *, full: bool) -> None:
+        self._names = names
+        self._tell = tell
+        self._full = full
+        self._told: set[tuple[str, str]] = set()
+
+    def hear(self, fact: Fact) -> None:
+        """Tell what this fact has to say, if anything."""
+        if self._full:
+            if not fact.what.startswith(_TOO_FINE):
+                details = " ".join(f"{name}={value}" for name, value in fact.fields.items())
+                self._tell(Line(fact.at, fact.who, f"{fact.what} {details}"))
+            return
+        teller = _TELLERS.get((fact.who if fact.who in ("dsp", "hub", "csp") else "", fact.what))
+        line = teller(self, fact) if teller else None
+        if line is not None:
+            self._tell(line)
+
+    # One method a fact; each gives a line, or None where the short story has nothing to say.
+
+    def _joined(self, fact: Fact) -> Line | None:
+        name = self._names.device(fact.device)
+        if ("joined", name) in self._told:
+            return None
+        self._told.add(("joined", name))
+        return Line(fact.at, name, "joins with its install code, under the network's security")
+
+    def _accepted(self, fact: Fact) -> Line:
+        who = ", ".join(self._names.device(device) for device in fact.devices)
+        return Line(fact.at, "DSP", f"SR {fact.service} {_SERVICES[fact.service]} for {who}", fact.code)
+
+    def _refused(self, fact: Fact) -> Line:
+        lists = ", ".join(fact.left_out) or fact.why
+        return Line(
+            fact.at, "DSP", f"SR {fact.service} {_SERVICES[fact.service]} refused: {lists}", fact.code
+        )
+
+    def _stored(self, fact: Fact) -> Line:
+        return Line(fact.at, "CH", f"{self._names.image(fact.image)} is in the slot: {fact.size} octets")
+
+    def _preempted(self, fact: Fact) -> Line:
+        where = "still on the WAN" if fact.stage == "arriving" else "in the slot"
+        return Line(fact.at, "CH", f"{self._names.image(fact.image)}, {where}, goes: {fact.why}")
+
+    def _started(self, fact: Fact) -> Line | None:
+        if fact.offset:
+            return Line(fact.at, self._names.device(fact.device), f"goes on at octet {fact.offset}")
+        return None
+
+    def _alert(self, fact: Fact) -> Line:
+        name = self._names.device(fact.device)
+        match fact.kind:
+            case "firmware-transfer":
+                text = f"Firmware Transfer Alert: {_TRANSFER.get(fact.response, 'unknown')}"
+            case "ppmid-activation":
+                text = f"PPMID Activation Alert: {'activated' if fact.response == 0 else 'activation failed'}"
+            case _:
+                text = f"answers CS06: {_CS06.get(fact.response, 'accepted for later')}"
+        shown = "-" if fact.response is None else fact.response
+        return Line(fact.at, name, f"{text}, version {fact.file_version}", f"{fact.code} response {shown}")
+
+    def _ended(self, fact: Fact) -> Line | None:
+        if fact.outcome not in ("transferred, activation unreported", "version read", "expired"):
+            return None
+        version = f" {fact.version_after}" if fact.version_after else ""
+        return Line(fact.at, self._names.device(fact.device), f"SR {fact.service}: {fact.outcome}{version}")
+
+    def _story(self, fact: Fact) -> Line:
+        return Line(fact.at, fact.fields.get("name", "demo"), fact.text)
+
+
+_TELLERS: dict[tuple[str, str], Callable[[Narrator, Any], Line | None]] = {
+    ("hub", "device.joined"): Narrator._joined,  # noqa: SLF001 - the table of this very class
+    ("dsp", "request.accepted"): Narrator._accepted,  # noqa: SLF001 - as above
+    ("dsp", "request.refused"): Narrator._refused,  # noqa: SLF001 - as above
+    ("hub", "slot.stored"): Narrator._stored,  # noqa: SLF001 - as above
+    ("hub", "slot.preempted"): Narrator._preempted,  # noqa: SLF001 - as above
+    ("hub", "ota.started"): Narrator._started,  # noqa: SLF001 - as above
+    ("dsp", "alert.received"): Narrator._alert,  # noqa: SLF001 - as above
+    ("dsp", "request.ended"): Narrator._ended,  # noqa: SLF001 - as above
+    ("", "story"): Narrator._story,  # noqa: SLF001 - as above
+}

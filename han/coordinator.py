@@ -94,12 +94,15 @@ class DeviceState(StrEnum):
 
 @dataclass(slots=True)
 class Admitted:
-    """A device that may be in the network: what the hub keeps of it over a restart. Holds no key."""
+    """A device that may be in the network: what the hub keeps of it over a restart. Holds no key.
+
+    ``endpoint`` is the one with its OTA client, None while nobody knows.
+    """
 
     eui64: Eui64
     device_type: str
     nwk: int | None = None
-    endpoint: int = 1
+    endpoint: int | None = None
     state: DeviceState = DeviceState.ADMITTED
 
 
@@ -281,7 +284,8 @@ class Coordinator:
     ) -> None:
         """Send a ZCL frame to a device, and return once it has acknowledged it.
 
-        Without ``aps_ack`` the first hop's acknowledgement counts.
+        It goes to the endpoint that last spoke of this cluster, else to the one found by `discover`. Without
+        ``aps_ack`` the first hop's acknowledgement counts.
 
         Raises:
             DeliveryFailed: it was not acknowledged; it may have arrived all the same.
@@ -298,10 +302,18 @@ class Coordinator:
         limit = LARGEST_PAYLOAD - (APS_SECURITY_OVERHEAD if aps_security else 0)
         if len(zcl) > limit:
             raise PayloadTooLong(len(zcl), limit)
-        endpoint = self._endpoints.get((to, cluster), device.endpoint)
         stack = self._working()
+        endpoint = self._endpoints.get((to, cluster), device.endpoint) or await self._found(device)
         with self._asking(stack, len(zcl)):
             await stack.send(device.nwk, endpoint, cluster, zcl, aps_ack=aps_ack, aps_security=aps_security)
+
+    async def _found(self, device: Admitted) -> int:
+        """The endpoint of a device that has not spoken yet."""
+        if device.endpoint is None:
+            await self.discover(device.eui64)
+        if device.endpoint is None:
+            raise DeliveryFailed(f"{device.eui64} has no endpoint with an OTA client")
+        return device.endpoint
 
     async def discover(self, eui64: Eui64) -> Discovered | None:
         """Ask a device which of its endpoints has the OTA client, and note it; None if none has.
@@ -325,6 +337,13 @@ class Coordinator:
         found = _simple_descriptor(description)
         if found is not None:
             device.endpoint = found.endpoint
+            self._facts.say(
+                "hub",
+                "device.discovered",
+                device=str(eui64),
+                endpoint=found.endpoint,
+                device_id=found.device_id,
+            )
         return found
 
     # What the radio hears. See `han.stack.Listener`.

@@ -247,12 +247,9 @@ class ImageCarriage(_Carriage):
             self._finish(Finished(happening=Happening.DELIVERED))
             return
         match wanted.code:
-            case "discarded":
+            case "discarded" | "invalid-image":
+                # Either way the hub owes a discard alert for each target, and that ends the request.
                 self._finish(Finished(happening=Happening.STOPPED, code=wanted.code, reason=wanted.reason))
-            case "invalid-image":
-                self._finish(
-                    Finished(happening=Happening.NOT_DELIVERED, code=wanted.code, reason=wanted.reason)
-                )
             case "not-offered" | "too-busy":
                 if self._state is not _State.WAITING:
                     self._failed(now, wanted.code, wanted.reason)

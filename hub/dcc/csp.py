@@ -8,6 +8,7 @@ leaves for the broker leaves in one order.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -22,7 +23,6 @@ from hub.dcc.carriage import (
     ImageCarriage,
     Line,
     Postponed,
-    Say,
     SendChunk,
     SendCommand,
     SendOffer,
@@ -86,6 +86,7 @@ class Csp:
         self._carriages: dict[str, _Carriage] = {}
         self._lines: dict[Eui64, Line] = {}
         self._images: dict[str, bytes] = {}
+        self._outgoing: deque[tuple[Errand, SendOffer | SendCommand | SendChunk]] = deque()
         self._alarm = Alarm(utc)
 
     def resume(self) -> None:
@@ -114,15 +115,16 @@ class Csp:
                 change.errands.finish(errand_id, "abandoned")
 
     def receive(self, hub: Eui64, message: Response | ImageWanted) -> None:
-        """What a hub answered."""
+        """What a hub answered. When this returns, what follows from it is in the store."""
         now = self._utc.seconds()
-        for carriage in self._carriages.values():
+        for carriage in list(self._carriages.values()):
             if carriage.errand.hub != hub or not _concerns(message, carriage.errand):
                 continue
             if isinstance(message, Response):
                 carriage.receive_response(message, now)
             elif isinstance(carriage, ImageCarriage):
                 carriage.receive_wanted(message, now)
+            self._absorb(carriage)
         self._alarm.ring()
 
     def hub_appeared(self, hub: Eui64) -> None:
@@ -136,28 +138,30 @@ class Csp:
     async def run(self) -> None:
         """Carry, until cancelled."""
         while True:
+            now = self._utc.seconds()
             for carriage in list(self._carriages.values()):
-                carriage.tick(self._utc.seconds())
-                await self._act(carriage)
+                carriage.tick(now)
+                self._absorb(carriage)
+            while self._outgoing:
+                await self._send(*self._outgoing.popleft())
             timers = [carriage.timer() for carriage in self._carriages.values()]
             await self._alarm.wait(min((timer for timer in timers if timer is not None), default=None))
 
-    async def _act(self, carriage: _Carriage) -> None:
+    def _absorb(self, carriage: _Carriage) -> None:
+        """Keep what a carriage concluded, at once; line up what it has to send."""
         for said in carriage.drain():
-            if carriage.errand.errand_id not in self._carriages:
-                return  # abandoned while the broker was slow
-            await self._do(carriage.errand, said)
+            match said:
+                case SendOffer() | SendCommand() | SendChunk():
+                    self._outgoing.append((carriage.errand, said))
+                case Postponed():
+                    self._postpone(carriage.errand, said)
+                case Finished():
+                    self._finish(carriage.errand, said)
 
-    async def _do(self, errand: Errand, said: Say) -> None:
-        match said:
-            case SendOffer() | SendCommand() | SendChunk():
-                await self._send(errand, self._message(errand, said))
-            case Postponed():
-                self._postpone(errand, said)
-            case Finished():
-                self._finish(errand, said)
-
-    async def _send(self, errand: Errand, message: Message) -> None:
+    async def _send(self, errand: Errand, said: SendOffer | SendCommand | SendChunk) -> None:
+        if errand.errand_id not in self._carriages:
+            return  # over, or abandoned, while the broker was slow
+        message = self._message(errand, said)
         if isinstance(message, ImageChunk):
             self._facts.say(
                 "csp", "csp.chunk", hub=str(errand.hub), image=message.image_id, offset=message.offset
@@ -200,6 +204,7 @@ class Csp:
             request_id=errand.request_id,
             service_request="11.4" if errand.service is Service.UPDATE_PPMID_FIRMWARE else "11.1",
             image_id=errand.image_id,
+            file_version=parts[0].version,
             size=len(self._image(errand.image_id)),
             chunk_size=self._settings.chunk_size,
             targets=tuple(

@@ -112,7 +112,11 @@ class Dsp:
     ) -> None:
         """Stop. Open requests stay open in the store and are taken up by the next start."""
         self.crash()
-        await self._tasks.__aexit__(kind, error, trace)
+        try:
+            await self._tasks.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if error is None or group.exceptions != (error,):
+                raise  # a task of ours failed: a bug, and the caller's block was cancelled for it
 
     def crash(self) -> None:
         """Stop without a word; what leaving the context does too, because nothing needs cleaning up."""
@@ -277,9 +281,11 @@ class Dsp:
     # --- notices and time ----------------------------------------------------------------------------------
 
     def _keep(self, change: Change, notice: Notice) -> None:
-        """Take a delivery notice into the present batch (control 3)."""
+        """Take a delivery notice into the present batch (control 3), and act on the batch if it is full."""
         if change.notices.note(notice):
-            self._batch.add(notice, self._utc.seconds())
+            now = self._utc.seconds()
+            self._batch.add(notice, now)
+            self._book(change, self._batch.drain(now))
             self._alarm.ring()
 
     async def _watch(self) -> None:

@@ -106,7 +106,7 @@ def _update(on_the_han: Mapping[Happening, Next], after_transfer: Mapping[Happen
             **on_the_han,
         },
         Stage.STOPPED: {
-            Happening.TIME_UP: Result.NOT_DELIVERED,
+            Happening.TIME_UP: Result.NO_OUTCOME,
             **on_the_han,
         },
         Stage.TRANSFERRED: after_transfer,

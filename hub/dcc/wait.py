@@ -25,13 +25,15 @@ class Alarm:
         self._event.set()
 
     async def wait(self, until: float | None) -> None:
-        """Return when it rings, when this moment has come, or after a long while; None: when it rings."""
-        try:
-            async with asyncio.timeout(None if until is None else self._left(until)):
-                await self._event.wait()
-        except TimeoutError:
-            pass
+        """Return when it rings or when this moment has come; None: only when it rings."""
+        while until is None or self._utc.seconds() < until:
+            try:
+                async with asyncio.timeout(None if until is None else self._left(until)):
+                    await self._event.wait()
+            except TimeoutError:
+                continue
+            break
         self._event.clear()
 
     def _left(self, until: float) -> float:
-        return min(_LONGEST, max(0.0, until - self._utc.seconds() + _MARGIN))
+        return min(_LONGEST, until - self._utc.seconds() + _MARGIN)

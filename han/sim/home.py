@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from enum import Enum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -108,7 +108,7 @@ class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """The virtual dongle that stands for the hub's radio: its address, EZSP version and serial speed."""
 
     eui64: Eui64
-    ezsp: Annotated[int, Meta(ge=13, le=17)] = 13
+    ezsp: Literal[13, 17] = 13
     baud: Annotated[int, Meta(ge=9600, le=4_000_000)] = 115_200
     behaves: Quirks = Quirks.REAL
 

@@ -1,40 +1,69 @@
 """A house full of radios, built from what its home file says.
 
-The house is one discrete-event simulation on one timeline: air, devices and, once a host connects, the
-dongle. Tests drive the timeline by hand; `open_house` puts a house on an event loop, where unmodified host
-software finds its dongle under a ``sim://`` URL. Same home, same seed, same calls: same frames, to the octet.
+The house is one discrete-event simulation on one timeline: the air, the dongle and the devices. Tests drive
+the timeline by hand; `House.run_on` puts it on an event loop, where unmodified host software finds the dongle
+under a ``sim://`` URL. Same home, same seed, same calls: same frames, to the octet.
+
+Whoever switches something on or off from outside the simulation may do so at any time: the house brings its
+own time up to date before and after.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import floor
 from random import Random
+from typing import BinaryIO
 
-from han.clock import SIMULATED_EPOCH
+from han.clock import SIMULATED_EPOCH, Utc
+from han.errors import OurError
 from han.facts import Facts
 from han.security.install_code import link_key
+from han.sim.address import HouseSettings, read_address
 from han.sim.air.capture import KeyFile, PcapWriter
 from han.sim.air.medium import CHANNELS, Air, Clear, Flight, Lossy, Path, Sniffed
+from han.sim.air.pump import Pump
 from han.sim.air.timeline import Timeline
 from han.sim.devices.device import Device
-from han.sim.home import Home
+from han.sim.dongle.dongle import Dongle
+from han.sim.dongle.flash import Flash
+from han.sim.dongle.houses import NoSuchHouse
+from han.sim.dongle.personality import Faults, Personality, plain
+from han.sim.home import Home, HomeError, Quirks, read_home
+from han.sim.node.node import Node
+from han.sim.node.store import NodeStore
 from ota.eui64 import Eui64
 
+COORDINATOR = 0x8F
+"""MAC capability of the dongle's radio."""
 POWER_ON_WITHIN = 3.0
 """Seconds within which the devices of a house come up when its power does."""
 
 
+@dataclass(slots=True)
+class DongleMemory:
+    """What the dongle keeps while it is unplugged: the memory of its stack, and that of its firmware."""
+
+    store: NodeStore = field(default_factory=NodeStore)
+    flash: Flash = field(default_factory=Flash)
+
+
 class House:
-    """The air, and the devices on it.
+    """The air, the dongle and the devices.
 
     Args:
         home: what the house holds.
         timeline: the simulation's; a fresh one by default.
-        seed: instead of the home's.
-        loss: share of the receptions that the air loses, 0 to 1.
         facts: where the house says what happens; by default a stream of its own on the timeline's clock.
         utc: what UTC it is at a time of the timeline.
+        seed: instead of the home's.
+        loss: share of the receptions that the air loses, 0 to 1.
+        serial_loss: share of the writes on the dongle's serial line that are damaged, 0 to 1.
+        personality: how the dongle behaves, instead of what the home says.
+        memory: what the dongle remembers from before.
     """
 
     def __init__(
@@ -42,21 +71,47 @@ class House:
         home: Home,
         *,
         timeline: Timeline | None = None,
-        seed: int | None = None,
-        loss: float = 0.0,
         facts: Facts | None = None,
         utc: Callable[[float], datetime] | None = None,
+        seed: int | None = None,
+        loss: float = 0.0,
+        serial_loss: float = 0.0,
+        personality: Personality | None = None,
+        memory: DongleMemory | None = None,
     ) -> None:
         self.home = home
         self.seed = home.seed if seed is None else seed
         self.timeline = timeline or Timeline()
         self.facts = facts or Facts(lambda: self.timeline.now)
         self.utc = utc or _simulated_utc
+        self._pump: Pump | None = None
         self._sniffers: list[Callable[[Flight], None]] = []
         self._key_files: list[KeyFile] = []
         path: Path = Lossy(Clear(), loss, self.seed) if loss else Clear()
         self.air = Air(self.timeline, Sniffed(path, self._sniffed))
-        self._power = Random(f"{self.seed} power")
+        self.memory = memory or DongleMemory()
+        self.node = Node(
+            eui64=home.dongle.eui64,
+            air=self.air,
+            timeline=self.timeline,
+            dice=self._dice("radio of the dongle"),
+            facts=self.facts,
+            name="dongle",
+            capability=COORDINATOR,
+            store=self.memory.store,
+        )
+        self.dongle = Dongle(
+            timeline=self.timeline,
+            node=self.node,
+            store=self.memory.store,
+            eui64=home.dongle.eui64,
+            dice=self._dice("dongle"),
+            facts=self.facts,
+            personality=personality or personality_of(home),
+            faults=Faults(),
+            flash=self.memory.flash,
+            serial_loss=serial_loss,
+        )
         self.devices: dict[str, Device] = {
             description.name: Device(
                 description,
@@ -66,11 +121,36 @@ class House:
                 facts=self.facts,
                 utc=self.utc,
                 channels=CHANNELS if home.channel is None else (home.channel,),
+                wake=self._wake,
             )
             for description in home.devices
         }
         for device in self.devices.values():
             device.on_attached = self._learn_network_key
+        self._power = self._dice("power")
+
+    @property
+    def pump(self) -> Pump:
+        """What moves the house's time on an event loop.
+
+        Raises:
+            OurError: if the house is on none.
+        """
+        if self._pump is None:
+            raise OurError("the house stands still: put it on an event loop with run_on")
+        return self._pump
+
+    def run_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the loop's clock move the house from now on. The timeline must not be ahead of it."""
+        if self._pump is not None:
+            self._pump.stop()
+        self._pump = Pump(self.timeline, loop)
+        self._pump.wake()
+
+    def stop(self) -> None:
+        """Let time stand still in the house for good."""
+        if self._pump is not None:
+            self._pump.stop()
 
     def device(self, eui64: Eui64) -> Device:
         """The device with this address. Raises KeyError if the house has none."""
@@ -81,29 +161,45 @@ class House:
 
     def power_on(self) -> None:
         """Switch every device on, one after the other within a few seconds; they join by themselves."""
+        self._wake()
         for device in self.devices.values():
             self.timeline.after(self._power.uniform(0.0, POWER_ON_WITHIN), device.power_on)
+        self._wake()
 
     def power_off(self) -> None:
         """Cut the power of every device at this instant."""
         for device in self.devices.values():
             device.power_off()
 
-    def capture(self, to: PcapWriter) -> None:
-        """Write every frame that a good sniffer in the room hears from now on."""
-        epoch = self.utc(0.0).timestamp()
+    def capture(self, file: BinaryIO) -> PcapWriter:
+        """Write every frame that a good sniffer in the room hears from now on to an open binary file."""
+        start = self.utc(0.0).timestamp()
+        epoch = floor(start)
+        writer = PcapWriter(file, self.home.channel or CHANNELS[0], epoch=epoch)
+        # Times near zero keep their nanoseconds, which a float of seconds since 1970 would lose.
+        fraction = start - epoch
 
         def write(flight: Flight) -> None:
-            to.write(epoch + flight.start, flight.psdu, self.air.rssi, self.air.lqi)
+            writer.write(
+                flight.start + fraction, flight.psdu, self.air.rssi, self.air.lqi, channel=flight.channel
+            )
 
         self._sniffers.append(write)
+        return writer
 
-    def write_keys(self, to: KeyFile) -> None:
+    def write_keys(self, file: KeyFile) -> None:
         """Write the keys that open a capture: link keys now, network keys as soon as a device has them."""
-        self._key_files.append(to)
+        self._key_files.append(file)
         for device in self.devices.values():
-            to.add(link_key(device.description.install_code), f"link key of {device.name}")
+            file.add(link_key(device.description.install_code), f"link key of {device.name}")
             self._learn_network_key(device)
+
+    def _wake(self) -> None:
+        if self._pump is not None:
+            self._pump.wake()
+
+    def _dice(self, whose: str) -> Random:
+        return Random(f"{self.seed} {whose}")
 
     def _sniffed(self, flight: Flight) -> None:
         for sniffer in self._sniffers:
@@ -115,6 +211,49 @@ class House:
             return
         for file in self._key_files:
             file.add(network.network_key, f"network key of PAN {network.pan_id:04x}")
+
+
+def personality_of(home: Home) -> Personality:
+    """How the dongle of this home behaves."""
+    dongle = home.dongle
+    if dongle.behaves is Quirks.PLAIN:
+        return plain(dongle.ezsp, dongle.baud)
+    return Personality(ezsp=dongle.ezsp, baud=dongle.baud)
+
+
+def build_house(
+    settings: HouseSettings, loop: asyncio.AbstractEventLoop, facts: Facts | None = None
+) -> House:
+    """A house on an event loop, its devices still without power.
+
+    Raises:
+        HomeError: if there is no such home, or it cannot be used.
+    """
+    home = settings.apply_to(read_home(settings.home))
+    house = House(
+        home,
+        timeline=Timeline(loop.time()),
+        facts=facts or Facts(loop.time),
+        utc=Utc(loop).at,
+        loss=settings.loss,
+        serial_loss=settings.serial_loss,
+    )
+    house.run_on(loop)
+    return house
+
+
+def open_house(url: str, loop: asyncio.AbstractEventLoop) -> House:
+    """The house that a ``sim://`` URL describes, running on this loop, its devices switched on.
+
+    Raises:
+        NoSuchHouse: if the URL or the home it names cannot be used; the text says what to write instead.
+    """
+    try:
+        house = build_house(read_address(url), loop)
+    except HomeError as error:
+        raise NoSuchHouse(str(error)) from error
+    house.power_on()
+    return house
 
 
 def _simulated_utc(at: float) -> datetime:

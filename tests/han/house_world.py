@@ -69,6 +69,7 @@ class PlainHub:
         self.global_answers: list[ZclFrame] = []
         self._sequence = 0
         self._timer = None
+        # In place of the dongle, which nobody opens here: its radio is off.
         self.node = Node(
             eui64=house.home.dongle.eui64,
             air=house.air,

@@ -46,8 +46,16 @@ class PcapWriter:
         self.frames = 0  # how many have been written
         self._put(_FILE_HEADER.pack(_NANOSECONDS, 2, 4, 0, 0, _SNAPLEN, _TAP))
 
-    def write(self, at_utc_seconds: float, psdu_with_fcs: bytes, rssi: float = 0.0, lqi: int = 255) -> None:
-        """Add a frame that began at this time; ``rssi`` in dBm."""
+    def write(
+        self,
+        at_utc_seconds: float,
+        psdu_with_fcs: bytes,
+        rssi: float = 0.0,
+        lqi: int = 255,
+        *,
+        channel: int | None = None,
+    ) -> None:
+        """Add a frame that began at this time; ``rssi`` in dBm, ``channel`` if it is not the writer's."""
         whole = floor(at_utc_seconds)
         nanoseconds = round((at_utc_seconds - whole) * 1e9)
         if nanoseconds == 1_000_000_000:
@@ -59,7 +67,7 @@ class PcapWriter:
                 *(0, 0, _TAP_HEADER.size),
                 *(_TAP_FCS, 1, 1),
                 *(_TAP_RSS, 4, rssi),
-                *(_TAP_CHANNEL, 3, self._channel, self._page),
+                *(_TAP_CHANNEL, 3, self._channel if channel is None else channel, self._page),
                 *(_TAP_LQI, 1, lqi),
             )
             + psdu_with_fcs

@@ -42,6 +42,7 @@ class Device:
         seed: decides everything about it that is left to chance.
         utc: what UTC it is at a time of the timeline; dates the messages that the device originates.
         channels: where it looks for a network.
+        wake: brings the timeline up to date for whoever switches the device from outside the simulation.
         memory: what it remembers from before; None for one that was never switched on.
     """
 
@@ -55,6 +56,7 @@ class Device:
         facts: Facts,
         utc: Callable[[float], datetime],
         channels: Sequence[int] = CHANNELS,
+        wake: Callable[[], None] = lambda: None,
         memory: Memory | None = None,
     ) -> None:
         self.description = description
@@ -67,6 +69,7 @@ class Device:
         nature = nature_of(description)
         dice = random.Random(f"{seed} device {self.name}")
         self._timeline = timeline
+        self._wake = wake
         self._facts = facts
         self._boot: Handle | None = None
         self.node = Node(
@@ -149,21 +152,23 @@ class Device:
 
     def power_on(self) -> None:
         """Start up. Harmless if it is on."""
+        self._wake()
         self._forget_boot()
-        if self.is_on:
-            return
-        self.is_on = True
-        self._facts.say(self.name, "device.on", version=f"{self.file_version:08X}")
-        self.firmware.power_on()
-        self._attachment.power_on()
+        if not self.is_on:
+            self.is_on = True
+            self._facts.say(self.name, "device.on", version=f"{self.file_version:08X}")
+            self.firmware.power_on()
+            self._attachment.power_on()
+        self._wake()
 
     def power_off(self) -> None:
         """Lose power at this instant; only the memory stays. Harmless if it is off."""
+        self._wake()
         self._forget_boot()
-        if not self.is_on:
-            return
-        self._go_dark()
-        self._facts.say(self.name, "device.off")
+        if self.is_on:
+            self._go_dark()
+            self._facts.say(self.name, "device.off")
+        self._wake()
 
     def _attached(self, hub_endpoint: int) -> None:
         self._port.hub_endpoint = hub_endpoint

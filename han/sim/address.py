@@ -1,0 +1,114 @@
+"""What a ``sim://`` URL says: which home, and how its simulation is to differ from the home file.
+
+sim://demo                     a home that comes with the package
+sim:///etc/homes/mine.toml     a file, by its absolute path
+sim://./mine.toml              a file, from the present folder
+sim://demo?seed=7&loss=0.02    other chance, and 2 % of the receptions lost on the air
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from han.sim.home import Home, HomeError
+
+BAND = 2400
+"""MHz; the only band that can be simulated so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class HouseSettings:
+    """A home and the settings of its simulation; None where the home file decides.
+
+    ``loss`` is the share of the receptions that the air loses, ``serial_loss`` the share of the writes on the
+    dongle's serial line that are damaged.
+    """
+
+    home: str
+    seed: int | None = None
+    loss: float = 0.0
+    serial_loss: float = 0.0
+    baud: int | None = None
+    ezsp: int | None = None
+
+    def apply_to(self, home: Home) -> Home:
+        """The home with these settings in place of its own."""
+        dongle = home.dongle
+        dongle = msgspec.structs.replace(dongle, baud=self.baud or dongle.baud, ezsp=self.ezsp or dongle.ezsp)
+        seed = home.seed if self.seed is None else self.seed
+        return msgspec.structs.replace(home, dongle=dongle, seed=seed)
+
+
+def read_address(url: str) -> HouseSettings:
+    """Read a ``sim://`` URL.
+
+    Raises:
+        HomeError: naming the part that cannot be used.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "sim":
+        raise HomeError(f"{url!r} is no sim:// URL: write sim://HOME, as in sim://demo?seed=7")
+    home = unquote(parts.netloc + parts.path)
+    if not home:
+        raise HomeError(f"{url!r} names no home: write sim://HOME, as in sim://demo?seed=7")
+    settings: dict[str, Any] = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name in settings:
+            raise HomeError(f"{url!r} sets {name} twice")
+        read = _SETTINGS.get(name)
+        if read is None:
+            raise HomeError(f"{url!r}: there is no setting {name!r}, only {', '.join(_SETTINGS)}")
+        try:
+            settings[name] = read(text)
+        except ValueError as error:
+            raise HomeError(f"{url!r}: {name}={text!r} cannot be: {error}") from error
+    settings.pop("band", None)
+    return HouseSettings(home, **settings)
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise ValueError("a seed is a number from 0 up")
+    return seed
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0.0 <= share <= 1.0:
+        raise ValueError("a share lies between 0 and 1; 2 % is 0.02")
+    return share
+
+
+def _baud(text: str) -> int:
+    baud = int(text)
+    if not 9600 <= baud <= 4_000_000:
+        raise ValueError("give a speed from 9600 to 4000000")
+    return baud
+
+
+def _ezsp(text: str) -> int:
+    if text not in ("13", "17"):
+        raise ValueError("the virtual dongle speaks EZSP 13 and 17")
+    return int(text)
+
+
+def _band(text: str) -> int:
+    if int(text) != BAND:
+        raise ValueError("only 2400 (MHz) can be simulated so far")
+    return BAND
+
+
+_SETTINGS: dict[str, Callable[[str], int | float]] = {
+    "seed": _seed,
+    "loss": _share,
+    "serial_loss": _share,
+    "baud": _baud,
+    "ezsp": _ezsp,
+    "band": _band,
+}

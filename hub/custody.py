@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from han.facts import Facts
+from han.gbcs import payloads
 from hub import messages
 from hub.flash import Flash
 from hub.memory import Memory, QueuedAlert, remember
@@ -101,10 +102,6 @@ class Moment:
         return self.utc.timestamp()
 
 
-GbcsWriter = Callable[[FirmwareTransferAlert, datetime], bytes]
-"""Gives the GBCS payload (DER) of a Firmware Transfer Alert."""
-
-
 class Custody:
     """The slot and the flash, kept in step.
 
@@ -115,7 +112,6 @@ class Custody:
         facts: where decisions are said.
         envelopes: for the alerts.
         now: the present moment.
-        gbcs: writes the alert's GBCS payload.
     """
 
     def __init__(
@@ -127,7 +123,6 @@ class Custody:
         facts: Facts,
         envelopes: Envelopes,
         now: Callable[[], Moment],
-        gbcs: GbcsWriter,
     ) -> None:
         self._flash = flash
         self._slot = Slot(settings, flash.memory.held)
@@ -135,7 +130,6 @@ class Custody:
         self._facts = facts
         self._envelopes = envelopes
         self._now = now
-        self._gbcs = gbcs
         self._gone: dict[str, str] = {}  # images let go since the start: why
         if self._flash.is_whole():  # a power cut came between the last octet and the storing of it
             self._store_or_discard()
@@ -345,18 +339,22 @@ class Custody:
 
     def _owe(self, memory: Memory, held: Held, to: Assignment, report: Report) -> Memory:
         now = self._now()
+        version = self.memory.file_version or UNKNOWN_VERSION
+        payload = payloads.FirmwareTransferAlert(
+            now.utc, to.device, int(version, 16), payloads.TransferResult(report.response)
+        )
         alert = FirmwareTransferAlert(
             device=str(to.device),
-            file_version=self.memory.file_version or UNKNOWN_VERSION,
+            file_version=version,
             code=report.code,
             response=report.response,
             at=now.at,
             reason=report.why[:512],
+            gbcs=payload.to_der().hex(),
             image_id=held.image_id,
             request_id=to.request_id,
             **self._envelopes.stamp(alert_id(self._hub, "CCS08", held.image_id, to.request_id, to.device)),
         )
-        alert = msgspec.structs.replace(alert, gbcs=self._gbcs(alert, now.utc).hex())
         return self._with_alert(memory, alert)
 
     def _with_alert(self, memory: Memory, alert: Alert) -> Memory:

@@ -7,7 +7,7 @@ alert is queued in the same write that notes its cause, so neither can be lost w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -49,7 +49,7 @@ class KnownDevice(msgspec.Struct, frozen=True, kw_only=True):
     device_type: str
     nwk: int | None = None
     endpoint: int | None = None
-    state: str = "admitted"
+    state: Literal["admitted", "joined", "left"] = "admitted"
     file_version: int | None = None
 
 

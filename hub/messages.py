@@ -141,7 +141,8 @@ class ImageOffer(Message, frozen=True, kw_only=True):
 class ActivateRequest(Message, frozen=True, kw_only=True):
     """Activate the held image with this Manufacturer Image Hash (SR 11.3, use case CS06).
 
-    A Response says whether the command reached the device; the outcome comes as ``alert/activation``.
+    A Response says that the hub has taken it and delivers it as soon as the device can be reached; the
+    outcome comes as ``alert/activation``.
     """
 
     TOPIC = "request/activate"

@@ -44,7 +44,7 @@ class TunnelSettings:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this to the device. ``sequence`` None: the pump picks one; tell ``sent`` how a TransferData ended."""
+    """Send this. ``sequence`` None: the pump picks one; tell ``sent`` how a TransferData ended."""
 
     peer: Eui64
     command: TunnelCommand

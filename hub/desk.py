@@ -1,0 +1,246 @@
+"""Where the head end's messages are answered: one decision each, one Response each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from han.coordinator import RadioBusy, RadioGone
+from han.errors import HanError
+from han.facts import Facts
+from han.security.errors import InstallCodeError
+from hub.activation import Activation
+from hub.custody import Custody
+from hub.devices import Devices
+from hub.house import House
+from hub.messages import (
+    ActivateRequest,
+    DevicesRequest,
+    Envelopes,
+    ImageChunk,
+    ImageOffer,
+    ImageWanted,
+    JoinRequest,
+    Message,
+    MessageError,
+    ReadVersionRequest,
+    Response,
+    open_message,
+    split_topic,
+)
+from hub.outbox import Outbox
+from hub.questions import Questions, Unanswered
+from hub.serving import Serving
+from hub.slot import Accepted, Expired, Held, Joined, Preempted, Refused, Stage
+from ota.eui64 import Eui64
+
+
+class _JustAnId(msgspec.Struct):
+    """What can be read of a request that is otherwise malformed."""
+
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Whom the desk asks."""
+
+    custody: Custody
+    devices: Devices
+    serving: Serving
+    activation: Activation
+    questions: Questions
+    outbox: Outbox
+    house: House
+
+
+class Desk:
+    """Takes requests, offers and chunks.
+
+    Args:
+        staff: see Staff.
+        facts: where "request.*" is said.
+        envelopes: for the answers.
+        changed: called when what the head end is shown has changed.
+    """
+
+    def __init__(
+        self, staff: Staff, *, facts: Facts, envelopes: Envelopes, changed: Callable[[], None]
+    ) -> None:
+        self._staff = staff
+        self._facts = facts
+        self._envelopes = envelopes
+        self._changed = changed
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def receive(self, topic: str, payload: bytes) -> None:
+        """Take one message from the broker.
+
+        Raises:
+            MessageError: if it breaks the contract; whoever sent it has then been answered.
+        """
+        try:
+            _, message = open_message(topic, payload)
+        except MessageError as error:
+            self._answer_malformed(topic, payload, error)
+            raise
+        match message:
+            case ImageChunk():
+                self._chunk(message)
+            case ImageOffer():
+                self._offer(message)
+            case ActivateRequest():
+                self._activate(message)
+            case DevicesRequest():
+                self._say(self._response("devices", message, more={"devices": self._staff.devices.entries()}))
+            case JoinRequest():
+                self._in_its_own_time(message, self._join(message))
+            case ReadVersionRequest():
+                self._in_its_own_time(message, self._read_version(message))
+            case _:
+                raise MessageError(f"{type(message).__name__} is for a hub to send")
+
+    def stop(self) -> None:
+        """Forget the requests that are under way."""
+        for task in self._under_way.values():
+            task.cancel()
+
+    def let_go(self, image_id: str, held: Held, why: str) -> None:
+        """An image has left the slot: tell its devices and its sender."""
+        self._staff.serving.withdraw(image_id)
+        if held.stage is Stage.ARRIVING:
+            for request_id in dict.fromkeys(each.request_id for each in held.assignments):
+                self._say(
+                    ImageWanted(
+                        image_id=image_id,
+                        offset=0,
+                        complete=False,
+                        code="discarded",
+                        reason=why,
+                        request_id=request_id,
+                        **self._envelopes.stamp(),
+                    )
+                )
+
+    def _offer(self, offer: ImageOffer) -> None:
+        staff = self._staff
+        for decision in staff.custody.offer(offer):
+            match decision:
+                case Refused(why=why, code=code):
+                    self._say(self._response("offer", offer, code=code, reason=why))
+                case Preempted(victim=victim, why=why):
+                    self.let_go(victim.image_id, victim, why)
+                case Accepted():
+                    self._say(self._response("offer", offer), staff.custody.stand())
+                case Joined(image=image, added=added):
+                    if image.stage is Stage.STORED and added:
+                        staff.serving.offer(image, added)
+                    self._say(self._response("offer", offer), staff.custody.stand())
+                case Expired():
+                    pass
+        self._changed()
+
+    def _chunk(self, chunk: ImageChunk) -> None:
+        before = self._staff.custody.held
+        wanted, stored = self._staff.custody.take(chunk)
+        self._say(wanted)
+        if stored is not None:
+            self._staff.serving.offer(stored, stored.assignments)
+        if stored is not None or self._staff.custody.held is not before:
+            self._changed()
+
+    def _activate(self, request: ActivateRequest) -> None:
+        device = self._staff.devices.find(Eui64.parse(request.device))
+        if device is None:
+            refusal = ("unknown-device", f"{request.device} was never admitted to this HAN")
+        elif device.device_type in {"PPMID", "IHD"}:
+            refusal = ("unsupported-device-type", f"11.3 is not for a {device.device_type}")
+        elif self._staff.activation.activate(request) == "ended":
+            refusal = ("ended", f"request {request.request_id} has ended here: use a new one")
+        else:
+            self._say(self._response("activate", request))
+            return
+        self._facts.say("hub", "request.refused", verb="activate", device=request.device, why=refusal[1])
+        self._say(self._response("activate", request, code=refusal[0], reason=refusal[1]))
+
+    async def _join(self, request: JoinRequest) -> None:
+        device = Eui64.parse(request.device)
+        code, why = "ok", ""
+        try:
+            install_code = bytes.fromhex(request.install_code)
+            await self._staff.house.admit(device, install_code, request.device_type, request.seconds)
+        except (RadioGone, RadioBusy) as error:
+            code, why = "radio-down", str(error)
+        except InstallCodeError as error:
+            code, why = "malformed", str(error)
+        except HanError as error:
+            code, why = "refused", str(error)
+        else:
+            self._staff.devices.admitted(device, request.device_type)
+        self._facts.say("hub", "request.join", device=str(device), code=code, why=why)
+        self._say(self._response("join", request, code=code, reason=why))
+
+    async def _read_version(self, request: ReadVersionRequest) -> None:
+        device = Eui64.parse(request.device)
+        if self._staff.devices.find(device) is None:
+            why = f"{device} was never admitted to this HAN"
+            self._say(self._response("read-version", request, code="unknown-device", reason=why))
+            return
+        try:
+            version = await self._staff.questions.version(device)
+        except Unanswered as error:
+            self._facts.say("hub", "request.refused", verb="read-version", device=str(device), why=str(error))
+            self._say(self._response("read-version", request, code=error.code, reason=str(error)))
+            return
+        self._staff.devices.runs(device, version)
+        self._facts.say("hub", "version.read", device=str(device), version=f"{version:08X}")
+        self._say(self._response("read-version", request, more={"file_version": f"{version:08X}"}))
+
+    def _in_its_own_time(self, request: Message, work: Coroutine[Any, Any, None]) -> None:
+        """Do what waits for a device beside the other requests; the same request again changes nothing."""
+        if request.id in self._under_way:
+            work.close()
+            return
+        task = asyncio.create_task(work, name=f"request {request.id}")
+        self._under_way[request.id] = task
+        task.add_done_callback(lambda _: self._under_way.pop(request.id, None))
+
+    def _answer_malformed(self, topic: str, payload: bytes, error: MessageError) -> None:
+        """Whoever asked hears why, if it can be made out what was asked."""
+        with contextlib.suppress(MessageError):
+            _, below = split_topic(topic)
+            asked = _JustAnId()
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                asked = msgspec.json.decode(payload, type=_JustAnId)
+            verb = below.removeprefix("request/")
+            if verb in {"join", "devices", "offer", "activate", "read-version"}:
+                self._say(self._made(verb, asked.id[:512], "malformed", str(error), {}))
+
+    def _response(
+        self,
+        verb: str,
+        request: Message,
+        code: str = "ok",
+        reason: str = "",
+        more: Mapping[str, object] = MappingProxyType({}),
+    ) -> Response:
+        about = {"request_id": getattr(request, "request_id", "")}
+        return self._made(verb, request.id, code, reason, {**about, **more})
+
+    def _made(
+        self, verb: str, in_reply_to: str, code: str, reason: str, more: Mapping[str, object]
+    ) -> Response:
+        # Converted, not constructed: the verb and the code are what the contract allows, or it fails here.
+        fields = {"verb": verb, "in_reply_to": in_reply_to, "ok": code == "ok", "code": code}
+        return msgspec.convert(
+            {**fields, "reason": reason[:512], **more, **self._envelopes.stamp()}, Response
+        )
+
+    def _say(self, *messages: Message | None) -> None:
+        self._staff.outbox.put(*[each for each in messages if each is not None])

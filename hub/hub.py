@@ -1,0 +1,370 @@
+"""The Communications Hub: one radio, one broker, one slot, and what happens between them.
+
+The parts know little of each other: the desk answers the head end, serving and activation talk to devices,
+custody keeps what must survive, the outbox tells. This file puts them together, starts and stops them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from han.clock import Utc
+from han.coordinator import DeviceJoined, DeviceLeft, DeviceMoved, Event, RadioBack, RadioLost
+from han.errors import TheirError
+from han.facts import Facts
+from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER, ZclFrame, default_response
+from hub import messages
+from hub.activation import Activation
+from hub.custody import Custody, Moment
+from hub.desk import Desk, Staff
+from hub.devices import Devices
+from hub.errors import SurroundingsError
+from hub.flash import Flash
+from hub.house import Ears, House, OpenHouse
+from hub.line import Line
+from hub.messages import Envelopes, HubState, Progress
+from hub.mqtt import Mailbox, MailboxSettings, Will
+from hub.outbox import Outbox
+from hub.questions import Questions, QuestionSettings
+from hub.serving import Listeners, Serving
+from hub.slot import Expired, SlotSettings
+from hub.tunnels import TunnelSettings
+from ota.eui64 import Eui64
+from ota.server import ServerSettings
+from ota.status import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """What a hub may do differently."""
+
+    slot: SlotSettings = field(default_factory=SlotSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    tunnels: TunnelSettings = field(default_factory=TunnelSettings)
+    questions: QuestionSettings = field(default_factory=QuestionSettings)
+    progress_every: float = 5.0
+    """Seconds between two reports of one device's progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearings:
+    """What a hub is given to find its way: the clock, the stream of facts, and where fresh ids come from."""
+
+    utc: Utc
+    facts: Facts
+    dice: random.Random
+    """Spreads reconnections, and under simulation makes the ids repeat with the seed."""
+    new_id: Callable[[], str]
+
+    @classmethod
+    def seeded(cls, utc: Utc, facts: Facts, dice: random.Random) -> Bearings:
+        """Ids from the dice, so that a run repeats. In earnest use dice that nobody can repeat."""
+        return cls(utc, facts, dice, lambda: f"{dice.getrandbits(128):032x}")
+
+
+class Hub:
+    """A running Communications Hub. ``open`` brings the radio up, ``run`` serves until it is cancelled."""
+
+    def __init__(
+        self,
+        settings: HubSettings,
+        house: House,
+        flash: Flash,
+        mailbox: MailboxSettings,
+        bearings: Bearings,
+    ) -> None:
+        self._settings = settings
+        self._house = house
+        self._facts = bearings.facts
+        self._utc = bearings.utc
+        self._loop = asyncio.get_running_loop()
+        self._envelopes = Envelopes(bearings.utc.now, bearings.new_id)
+        self._radio = "up"
+        self._ready = asyncio.Event()
+        self._told: dict[Eui64, float] = {}
+        self._slot_alarm: asyncio.TimerHandle | None = None
+        self.eui64 = house.eui64
+        _claim(flash, house.eui64)
+        self.custody = Custody(
+            flash, settings.slot, hub=self.eui64, facts=self._facts, envelopes=self._envelopes, now=self._now
+        )
+        self._mailbox = Mailbox(
+            replace(mailbox, client_id=f"gbhan-hub-{self.eui64.hex}"),
+            who="hub",
+            facts=self._facts,
+            dice=bearings.dice,
+            will=Will(messages.topic(self.eui64, HubState.TOPIC), messages.encode(self._state(online=False))),
+        )
+        self._outbox = Outbox(self._mailbox, self.custody, hub=self.eui64, facts=self._facts)
+        self._line = Line(self._facts)
+        self._line.connect(house)
+        self.devices = Devices(self.custody, self._changed)
+        self._questions = Questions(settings.questions, self._line)
+        listeners = Listeners(self._progress, self.devices.runs, self._concluded)
+        self._serving = Serving(settings.server, self.custody, self._line, self._facts, listeners)
+        self._activation = Activation(
+            settings.tunnels,
+            self.custody,
+            self._line,
+            hub=self.eui64,
+            facts=self._facts,
+            envelopes=self._envelopes,
+            now=self._now,
+            owed=self._outbox.wake,
+            version=self.devices.runs,
+        )
+        staff = Staff(
+            self.custody,
+            self.devices,
+            self._serving,
+            self._activation,
+            self._questions,
+            self._outbox,
+            house,
+        )
+        self._desk = Desk(staff, facts=self._facts, envelopes=self._envelopes, changed=self._changed)
+
+    @classmethod
+    async def open(
+        cls,
+        settings: HubSettings,
+        *,
+        open_house: OpenHouse,
+        flash: Flash,
+        mailbox: MailboxSettings,
+        bearings: Bearings,
+    ) -> Hub:
+        """Bring the radio up and take up what was left before a restart.
+
+        Args:
+            settings: see HubSettings.
+            open_house: brings up the radio; see `hub.house.coordinator_at`.
+            flash: the hub's state.
+            mailbox: where the broker is; the hub chooses the client id itself.
+            bearings: see Bearings.
+
+        Raises:
+            han.errors.SurroundingsError: if the radio cannot be used.
+            SurroundingsError: if the state belongs to another hub.
+        """
+        ears = _EarsOnHold()
+        house = await open_house(flash.memory.devices, ears.ears)
+        try:
+            hub = cls(settings, house, flash, mailbox, bearings)
+        except SurroundingsError:
+            await house.close()
+            raise
+        hub._resume()
+        ears.connect(hub._heard, hub._happened)
+        return hub
+
+    async def run(self) -> None:
+        """Talk to the broker and serve the house until cancelled.
+
+        Raises:
+            BrokerError: if the broker is not there at the start; later the hub waits for it.
+            FlashError: if the disk refuses.
+        """
+        try:
+            await self._mailbox.on(messages.topic(self.eui64, "request/+"), self._desk.receive)
+            await self._mailbox.on(messages.topic(self.eui64, "image/chunk"), self._desk.receive)
+            self._mailbox.greet(self._greet)
+            async with self._mailbox:
+                self._ready.set()
+                try:
+                    await self._outbox.run()
+                finally:
+                    await self._say_goodbye()
+        finally:
+            await self.close()
+
+    async def ready(self) -> None:
+        """Return when the hub is at the broker."""
+        await self._ready.wait()
+
+    async def close(self) -> None:
+        """Let go of radio and timers; everything that matters is on the flash already."""
+        self._stop()
+        await self._house.close()
+
+    async def crash(self) -> None:
+        """Stop dead, as in a power cut: no goodbye, nothing more written, sent or taken. For tests."""
+        self._stop()
+        self._mailbox.crash()
+        self._facts.say("hub", "hub.crashed")
+        await self._house.close()
+
+    def _stop(self) -> None:
+        for part in (self._desk, self._serving, self._activation, self._line):
+            part.stop()
+        if self._slot_alarm is not None:
+            self._slot_alarm.cancel()
+
+    def _resume(self) -> None:
+        held = self.custody.held
+        if held is not None and self.custody.image() is not None:
+            self._serving.offer(held, held.assignments)
+        self._activation.resume()
+        self._arm_slot()
+        self._facts.say("hub", "hub.up", hub=str(self.eui64), image=held.image_id if held else None)
+
+    def _now(self) -> Moment:
+        return Moment(self._loop.time(), self._utc.now())
+
+    # What the house tells.
+
+    def _heard(self, sender: Eui64, cluster: int, zcl: bytes, aps_secured: bool) -> None:  # noqa: FBT001 - the seam's
+        del aps_secured
+        try:
+            frame = ZclFrame.parse(zcl)
+        except TheirError as error:
+            self._facts.say("hub", "zcl.refused", device=str(sender), cluster=cluster, why=str(error))
+            return
+        if not frame.is_cluster_command and self._questions.receive(sender, frame):
+            return
+        if cluster == OTA_CLUSTER:
+            self._serving.receive(sender, frame)
+        elif cluster == TUNNELLING_CLUSTER:
+            self._activation.receive(sender, frame)
+        else:
+            self._facts.say(
+                "hub", "zcl.refused", device=str(sender), cluster=cluster, why="no such cluster here"
+            )
+            if not frame.disable_default_response:
+                answer = default_response(frame, Status.UNSUP_CLUSTER_COMMAND)
+                self._line.post(sender, cluster, answer)
+
+    def _happened(self, event: Event) -> None:
+        match event:
+            case DeviceJoined() | DeviceMoved() | DeviceLeft():
+                self.devices.moved(event)
+            case RadioLost(why=why):
+                self._radio = f"down: {why}"[:512]
+                self._changed()
+            case RadioBack():
+                self._radio = "up"
+                self._changed()
+
+    # What the parts tell.
+
+    def _progress(self, device: Eui64, image_id: str, offset: int, size: int) -> None:
+        now = self._loop.time()
+        last = self._told.get(device)
+        if offset < size and last is not None and now - last < self._settings.progress_every:
+            return
+        self._told[device] = now
+        held = self.custody.held
+        assignment = held.assignment(device) if held is not None else None
+        self._outbox.put(
+            Progress(
+                device=str(device),
+                image_id=image_id,
+                request_id=assignment.request_id if assignment is not None else "",
+                offset=offset,
+                size=size,
+                percent=100 * offset // size,
+                **self._envelopes.stamp(),
+            )
+        )
+
+    def _concluded(self) -> None:
+        self._outbox.wake()
+        self._changed()
+
+    def _changed(self) -> None:
+        self._outbox.put(self._state(online=True))
+        self._arm_slot()
+
+    def _state(self, *, online: bool) -> HubState:
+        return HubState(
+            online=online,
+            eui64=str(self.eui64),
+            radio=self._radio,
+            image=self.custody.picture() if online else None,
+            **self._envelopes.stamp(),
+        )
+
+    # The broker and the slot's own time.
+
+    async def _greet(self) -> None:
+        """Say where we stand: after a start, and after the broker was away."""
+        stand = self.custody.stand()
+        if stand is not None and not stand.complete:
+            self._outbox.put(stand)
+        self._changed()
+
+    async def _say_goodbye(self) -> None:
+        if not self._mailbox.is_connected:
+            return
+        topic = messages.topic(self.eui64, HubState.TOPIC)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._mailbox.publish(topic, messages.encode(self._state(online=False)), retain=True)
+
+    def _arm_slot(self) -> None:
+        if self._slot_alarm is not None:
+            self._slot_alarm.cancel()
+            self._slot_alarm = None
+        due = self.custody.timer()
+        if due is not None:
+            delay = max(0.0, due - self._utc.seconds())
+            self._slot_alarm = self._loop.call_later(delay, self._slot_due)
+
+    def _slot_due(self) -> None:
+        for decision in self.custody.tick():
+            if isinstance(decision, Expired):
+                self._desk.let_go(decision.image.image_id, decision.image, "its retention had passed")
+        self._concluded()
+
+
+class _EarsOnHold:
+    """Keeps what the house tells while the hub is still getting up."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Eui64, int, bytes, bool] | Event] = []
+        self._ears: Ears | None = None
+        self.ears = Ears(self._message, self._event)
+
+    def connect(
+        self, message: Callable[[Eui64, int, bytes, bool], None], event: Callable[[Event], None]
+    ) -> None:
+        """Hand over what was kept, and from now on everything at once."""
+        self._ears = Ears(message, event)
+        for kept in self._kept:
+            if isinstance(kept, tuple):
+                message(*kept)
+            else:
+                event(kept)
+        self._kept.clear()
+
+    def _message(self, sender: Eui64, cluster: int, zcl: bytes, aps_secured: bool) -> None:  # noqa: FBT001 - the seam's
+        if self._ears is None:
+            self._kept.append((sender, cluster, zcl, aps_secured))
+        else:
+            self._ears.message(sender, cluster, zcl, aps_secured)
+
+    def _event(self, event: Event) -> None:
+        if self._ears is None:
+            self._kept.append(event)
+        else:
+            self._ears.event(event)
+
+
+def _claim(flash: Flash, hub: Eui64) -> None:
+    """The state is this hub's from now on.
+
+    Raises:
+        SurroundingsError: if it is another's.
+    """
+    owner = flash.memory.hub
+    if owner is None:
+        flash.change(hub=hub)
+    elif owner != hub:
+        raise SurroundingsError(
+            f"the state directory belongs to hub {owner}, but this radio is {hub}: give another --state,"
+            " or plug in the dongle that it was made with"
+        )

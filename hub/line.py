@@ -1,0 +1,90 @@
+"""The hub's line into its house: ZCL frames out, with their outcome told, whatever becomes of the radio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from han.coordinator import RadioBusy, RadioGone
+from han.errors import HanError
+from han.facts import Facts
+from hub.house import House
+from ota.eui64 import Eui64
+
+Outcome = Callable[[HanError | None], None]
+"""Called when a frame was acknowledged (None), or with the reason why it was not."""
+
+
+BUSY_PAUSE: Final = 0.05
+BUSY_ATTEMPTS: Final = 5
+"""A dongle without room for another message has room again after a message or two, some 20 ms each."""
+
+
+class Line:
+    """Sends each frame in a task of its own and lets none of them fail unheard.
+
+    Args:
+        facts: where "line.failed" is said.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._house: House | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        self._sequence = 0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a radio."""
+        return self._house is not None
+
+    def connect(self, house: House) -> None:
+        """From now on frames go through this radio."""
+        self._house = house
+
+    def disconnect(self) -> None:
+        """The radio is gone: frames fail until there is another."""
+        self._house = None
+
+    def next_sequence(self) -> int:
+        """A ZCL sequence number for a frame that answers nothing."""
+        self._sequence = (self._sequence + 1) & 0xFF
+        return self._sequence
+
+    def post(self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None = None) -> None:
+        """Send a frame and go on; ``then`` hears the outcome."""
+        task = asyncio.create_task(self._post(to, cluster, frame, then), name=f"frame to {to}")
+        # The loop itself holds tasks only weakly.
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def stop(self) -> None:
+        """Forget every frame that is still on its way."""
+        for task in self._sending:
+            task.cancel()
+
+    async def _post(self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None) -> None:
+        error: HanError | None = None
+        try:
+            await self._send(to, cluster, frame)
+        except HanError as failure:
+            error = failure
+            self._facts.say("hub", "line.failed", device=str(to), cluster=cluster, why=str(failure))
+        if then is not None:
+            then(error)
+
+    async def _send(self, to: Eui64, cluster: int, frame: bytes) -> None:
+        attempt = 0
+        while True:
+            attempt += 1
+            if self._house is None:
+                raise RadioGone("the hub has no radio at the moment")
+            try:
+                await self._house.send(to, cluster, frame)
+            except RadioBusy:
+                if attempt == BUSY_ATTEMPTS:
+                    raise
+                await asyncio.sleep(attempt * BUSY_PAUSE)
+            else:
+                return

@@ -1,0 +1,209 @@
+"""The pump around the OTA server: the slot's image to its targets, and what became of it to the custody.
+
+A target's fate is on the flash before its device is answered: if the power goes in between, the device asks
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from han.coordinator import PayloadTooLong
+from han.errors import HanError
+from han.facts import Facts
+from han.zcl import OTA_CLUSTER, ZclFrame, decode_ota, encode_ota
+from hub.custody import Custody, Report, failed, hardware_mismatch, transferred
+from hub.line import Line
+from hub.slot import Assignment, Fate, Held
+from ota.commands import ImageBlockResponse
+from ota.errors import TheirError
+from ota.eui64 import Eui64
+from ota.server import (
+    Activation,
+    AlreadyRunning,
+    BlockServed,
+    BlockShrunk,
+    Event,
+    HardwareMismatch,
+    Notified,
+    Offer,
+    OtaServer,
+    PeerRefused,
+    Refused,
+    Send,
+    ServerSettings,
+    TransferCompleted,
+    TransferFailed,
+    TransferInterrupted,
+    TransferStalled,
+    TransferStarted,
+    VersionSeen,
+)
+from ota.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Whom the pump tells."""
+
+    progress: Callable[[Eui64, str, int, int], None]
+    """Device, image, octets that it has, octets in all."""
+    version: Callable[[Eui64, int], None]
+    """Device, the file version that it says it runs."""
+    concluded: Callable[[], None]
+    """A target has finished or failed, and an alert is owed."""
+
+
+class Serving:
+    """Serves the stored image to its targets.
+
+    Args:
+        settings: the OTA server's.
+        custody: holds the image; hears each target's fate.
+        line: into the house.
+        facts: where "ota.*" is said.
+        listeners: see Listeners.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, custody: Custody, line: Line, facts: Facts, listeners: Listeners
+    ) -> None:
+        self._server = OtaServer(settings)
+        self._custody = custody
+        self._line = line
+        self._facts = facts
+        self._listeners = listeners
+        self._loop = asyncio.get_running_loop()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def offer(self, held: Held, to: Iterable[Assignment]) -> None:
+        """Offer the stored image to these targets; of those that have it, only that is remembered."""
+        data = self._custody.image()
+        assert data is not None, "only a stored image is offered"
+        wanted = [each for each in to if each.fate is not Fate.FAILED]
+        for activation in Activation:
+            targets = [each for each in wanted if _activation(each) is activation]
+            if targets:
+                devices = [each.device for each in targets]
+                self._server.offer(Offer.of(data, devices, activation), self._loop.time())
+            for each in targets:
+                if each.fate is Fate.FINISHED:
+                    self._server.finished(each.device, held.image_id)
+        self._settle()
+
+    def withdraw(self, image_id: str) -> None:
+        """The image is gone from the slot: whoever downloads it is told so at its next request."""
+        self._server.withdraw(image_id, self._loop.time())
+        self._settle()
+
+    def receive(self, sender: Eui64, frame: ZclFrame) -> None:
+        """Take a frame of the OTA Upgrade cluster from a device."""
+        now = self._loop.time()
+        try:
+            command = decode_ota(frame)
+        except TheirError as error:
+            self._server.receive_malformed(sender, frame.command_id, frame.sequence, error, now)
+        else:
+            self._server.receive(sender, command, frame.sequence, now)
+        self._settle()
+
+    def stop(self) -> None:
+        """Set no more timers."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _settle(self) -> None:
+        for item in self._server.drain():
+            if isinstance(item, Send):
+                self._send(item)
+            else:
+                self._tell(item)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        due = self._server.timer()
+        self._alarm = None if due is None else self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._alarm = None
+        self._server.tick(self._loop.time())
+        self._settle()
+
+    def _send(self, send: Send) -> None:
+        sequence = self._line.next_sequence() if send.sequence is None else send.sequence
+
+        def outcome(error: HanError | None) -> None:
+            if isinstance(error, PayloadTooLong) and isinstance(send.command, ImageBlockResponse):
+                self._server.too_long(send.peer, len(send.command.data))
+                self._settle()
+
+        self._line.post(send.peer, OTA_CLUSTER, encode_ota(send.command, sequence), outcome)
+
+    def _tell(self, event: Event) -> None:
+        match event:
+            case BlockServed(peer=peer, image_id=image, offset=offset, size=size):
+                self._say("ota.block", event, {"image": image, "offset": offset, "size": size})
+                held = self._custody.held
+                if held is not None:
+                    self._listeners.progress(peer, image, offset + size, held.size)
+            case VersionSeen(peer=peer, file_version=file_version):
+                self._say("ota.query", event, {"version": f"{file_version:08X}"})
+                self._listeners.version(peer, file_version)
+            case TransferCompleted() | AlreadyRunning() | HardwareMismatch() | TransferFailed():
+                self._conclude(event.peer, event.image_id, _report(event))
+            case _:
+                fields = {field: getattr(event, field) for field in type(event).__slots__ if field != "peer"}
+                self._say(_NAMES[type(event)], event, fields)
+
+    def _say(self, what: str, event: Event, fields: dict[str, Any]) -> None:
+        shown = {
+            ("image" if name == "image_id" else name): status_name(value)
+            if isinstance(value, Status)
+            else value
+            for name, value in fields.items()
+        }
+        self._facts.say("hub", what, device=str(event.peer), **shown)
+
+    def _conclude(self, device: Eui64, image_id: str, report: Report) -> None:
+        if self._custody.conclude(device, image_id, report):
+            what = "ota.completed" if report.fate is Fate.FINISHED else "ota.failed"
+            self._facts.say("hub", what, device=str(device), image=image_id, why=report.why)
+            self._listeners.concluded()
+
+
+_NAMES: dict[type[Any], str] = {
+    Notified: "ota.notify",
+    TransferStarted: "ota.started",
+    TransferStalled: "ota.stalled",
+    TransferInterrupted: "ota.interrupted",
+    BlockShrunk: "ota.shrunk",
+    Refused: "ota.refused",
+    PeerRefused: "ota.peer-refused",
+}
+"""What the machine's events are called among the facts."""
+
+
+def _report(event: TransferCompleted | AlreadyRunning | HardwareMismatch | TransferFailed) -> Report:
+    """How the transfer ended."""
+    match event:
+        case TransferCompleted():
+            return transferred()
+        case AlreadyRunning():
+            return transferred("the device runs this version already")
+        case HardwareMismatch(hardware_version=version):
+            shown = "no hardware version" if version is None else f"hardware version {version:04X}"
+            return hardware_mismatch(f"{shown}, outside the image's range")
+        case TransferFailed(status=status):
+            return failed(f"the device ended with {status_name(status)}")
+
+
+def status_name(status: Status) -> str:
+    """A status as people read it in a log."""
+    return f"{status.name} (0x{status:02X})"
+
+
+def _activation(assignment: Assignment) -> Activation:
+    """A PPMID upgrades at once (11.4); everybody else holds the image until Activate Firmware (11.3)."""
+    return Activation.NOW if assignment.service_request == "11.4" else Activation.WAIT

@@ -8,7 +8,7 @@ stays, and the receiver knows it by that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from han.sim.air.timeline import Handle
 from han.sim.node.nwk import MAX_PAYLOAD, Nwk
@@ -22,7 +22,16 @@ from han.sim.node.service import (
 )
 from han.sim.node.station import Station
 from han.sim.node.store import COUNTER_END, LinkKey
-from han.sim.wire.aps import OVERHEAD, ApsAuxiliary, ApsFrame, Delivery, FrameType, open_frame, seal
+from han.sim.wire.aps import (
+    BROADCAST_ENDPOINT,
+    OVERHEAD,
+    ApsAuxiliary,
+    ApsFrame,
+    Delivery,
+    FrameType,
+    open_frame,
+    seal,
+)
 from han.sim.wire.errors import WireError
 from han.sim.wire.nwk import BROADCAST_LOWEST, NwkFrame
 from han.sim.wire.seal import KeyIdentifier
@@ -85,6 +94,7 @@ class Aps:
         self._counter = station.dice.randrange(256)
         self._pending: dict[tuple[int, int], _Pending] = {}
         self._heard: dict[int, dict[int, float]] = {}
+        self._life = 0
         self.groups: set[int] = set()
         """The groups whose messages we hear."""
 
@@ -95,13 +105,22 @@ class Aps:
                 pending.timer.cancel()
         self._pending.clear()
         self._heard.clear()
+        self._life += 1
 
     def abandon(self) -> None:
         """The network went away: tell everyone who waits."""
         waiting = list(self._pending.values())
         self.stop()
         for pending in waiting:
-            self._timeline.after(0.0, pending.on_sent, SendStatus.NETWORK_DOWN)
+            self._soon(pending.on_sent, SendStatus.NETWORK_DOWN)
+
+    def _soon(self, call: Callable[[Any], object], argument: object) -> None:
+        """Call at this instant, but not from within; not at all if power is lost first."""
+        self._timeline.after(0.0, self._call, self._life, call, argument)
+
+    def _call(self, life: int, call: Callable[[Any], object], argument: object) -> None:
+        if life == self._life:
+            call(argument)
 
     # Sending
 
@@ -236,8 +255,8 @@ class Aps:
         )
         heard = self._accepts(frame.destination_endpoint)
         if heard:
-            self._timeline.after(0.0, self._on_message, message)
-        self._timeline.after(0.0, on_sent, SendStatus.OK if heard else SendStatus.DELIVERY_FAILED)
+            self._soon(self._on_message, message)
+        self._soon(on_sent, SendStatus.OK if heard else SendStatus.DELIVERY_FAILED)
 
     # Receiving
 
@@ -337,7 +356,7 @@ class Aps:
                 frame.profile,
                 frame.cluster,
                 frame.source_endpoint,
-                frame.destination_endpoint,
+                frame.destination_endpoint if frame.group is None else BROADCAST_ENDPOINT,
                 frame.payload,
                 frame.security,
                 broadcast,

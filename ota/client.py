@@ -471,8 +471,9 @@ class OtaClient:
             self._out.append(Ignored("the image named has the version that runs"))
             self._rest(now)
         elif self._state in _HOLDS_IMAGE and key == self._key:
-            self._out.append(Ignored("the image named is held already"))
-            self._rest(now)
+            # The server does not know, or forgot: say again that the image is here.
+            self._errors = 0
+            self._ask_when(now)
         elif answer.image_size < SMALLEST_HEADER:
             self._turn_down(key, Status.INVALID_IMAGE, now)
         elif answer.image_size > self._settings.storage:

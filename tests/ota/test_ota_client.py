@@ -518,11 +518,13 @@ def test_a_two_stage_device_that_holds_an_image_may_take_a_newer_one():
     assert bench.hears(newer) == [ImageBlockRequest(0x121D, 0x0084, 3, 0, 65)]
 
 
-def test_a_device_does_not_take_again_what_it_holds():
+def test_a_device_does_not_take_again_what_it_holds_but_says_that_it_does():
     bench = waiting(out_of_band_only=True)
     bench.wait()
-    assert bench.hears(OFFERED) == []
+    assert bench.hears(OFFERED) == [UpgradeEndRequest(Status.SUCCESS, 0x121D, 0x0084, 2)]
     assert bench.client.held == KEY
+    assert bench.hears(UpgradeEndResponse(0xFFFF, 0xFFFF, 0xFFFFFFFF, WAIT, WAIT)) == []
+    assert bench.client.state is State.EXTERNAL
 
 
 @pytest.mark.parametrize(("applies", "state"), [(True, State.COUNT_DOWN), (False, State.WAITING)])
@@ -584,6 +586,13 @@ def test_a_reboot_forgets_what_was_under_way_and_keeps_the_flash(bench):
     assert isinstance(rebooted.asked, ImageBlockRequest | UpgradeEndRequest)
 
 
+def test_what_was_not_sent_before_a_reboot_is_never_sent():
+    client = downloading().client
+    client.receive(ImageNotify(), 99, 0.0)
+    client.reboot(0.0)
+    assert client.drain() == []
+
+
 def test_a_unicast_notification_always_leads_to_a_query():
     bench = Bench()
     bench.hears(QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE))
@@ -623,6 +632,11 @@ def test_a_broadcast_notification_leads_to_a_query_only_if_it_concerns_the_devic
     bench.hears(QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE))
     sent = bench.hears(notify, sequence=99, broadcast=True)
     assert [type(command) for command in sent] == ([QueryNextImageRequest] if asks else [])
+
+
+def test_a_broadcast_of_the_version_that_is_held_leads_to_no_query():
+    bench = waiting()
+    assert bench.hears(ImageNotify(3, 100, 0x121D, 0x0084, 2), sequence=99, broadcast=True) == []
 
 
 def test_the_jitter_of_a_broadcast_spreads_the_queries():

@@ -140,7 +140,7 @@ def test_a_file_cut_at_any_length_is_refused():
 
 def test_a_header_that_claims_more_octets_than_the_file_has_is_refused():
     data = PPMID_FILE[:6] + b"\xff\xff" + PPMID_FILE[8:]
-    assert [found.field for found in check(data)] == ["header_length"]
+    assert [str(found) for found in check(data)] == ["header_length: 65535 octets in a file of 2060"]
 
 
 def test_everything_that_is_wrong_is_told_at_once():

@@ -91,6 +91,13 @@ def test_each_target_is_notified_in_order_of_address():
     ]
 
 
+def test_a_tick_before_the_first_word_does_not_make_it_two():
+    server = OtaServer(ServerSettings())
+    server.offer(Offer.of(FILE, [PPMID], Activation.NOW), 0.0)
+    server.tick(0.0)
+    assert server.drain() == [Send(PPMID, ImageNotify(), None), Notified(PPMID, ID, 1)]
+
+
 def test_a_target_that_asks_is_told_the_image_and_its_size():
     server = serving()
     server.receive(PPMID, QUERY, 42, 1.0)

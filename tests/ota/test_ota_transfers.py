@@ -64,6 +64,18 @@ def test_an_hcalcs_holds_its_image_until_the_command_comes():
     assert pair.all(device.Activated) == [device.Activated(2)]
 
 
+def test_a_hub_that_offers_again_what_a_device_holds_learns_that_it_does():
+    pair = Pair(client=TWO_STAGE, peer=HCALCS)
+    image = pair.offer(FILE, hub.Activation.WAIT)
+    pair.client.start(0.0)
+    pair.run_until(device.WaitingToActivate)
+    pair.server.withdraw(image, pair.now)
+    pair.run(3600.0)
+    pair.offer(FILE, hub.Activation.WAIT)
+    assert pair.run_until(hub.TransferCompleted, within=10.0) == hub.TransferCompleted(HCALCS, image)
+    assert len(pair.all(device.DownloadStarted)) == 1
+
+
 def test_a_waiting_device_goes_when_the_hub_says_so():
     pair = Pair()
     pair.offer(FILE, hub.Activation.WAIT)

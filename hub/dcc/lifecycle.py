@@ -116,7 +116,8 @@ def _update(on_the_han: Mapping[Happening, Next], after_transfer: Mapping[Happen
 TRANSITIONS: Mapping[Service | Milestone, Table] = {
     Milestone.TRANSFERRED: _update(
         {Happening.TRANSFERRED: Result.TRANSFERRED, **_FAILED_TRANSFER},
-        {},
+        # Entered only under the other setting, before a restart that changed it.
+        {Happening.TIME_UP: Result.TRANSFERRED},
     ),
     Milestone.ACTIVATED: _update(
         {Happening.TRANSFERRED: Stage.TRANSFERRED, **_FAILED_TRANSFER, **_ACTIVATION},

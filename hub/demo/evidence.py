@@ -23,7 +23,7 @@ COORDINATOR = 0x0000
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the evidence goes. Only ``capture`` and ``keys`` are always written: the closing check reads them."""
+    """Where the evidence goes. ``capture`` and ``keys`` are always written: the closing check reads them."""
 
     capture: Path
     keys: Path

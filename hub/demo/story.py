@@ -1,7 +1,7 @@
 """The story of the demo: what the Service Users ask, in order, and what must come of it.
 
-Every promise is checked where it should have come true; one that does not is noted in words and the story goes
-on, so that a report says everything that is wrong, not only the first thing.
+Every promise is checked where it should have come true; one that does not is noted in words and the story
+goes on, so that a report says everything that is wrong, not only the first thing.
 """
 
 from __future__ import annotations

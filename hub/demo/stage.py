@@ -1,0 +1,249 @@
+"""Everything the demo runs, in one process: broker, DSP stub, hub, and the house behind the virtual dongle.
+
+The parts are the real ones and meet where they meet on the bench: the hub speaks EZSP to the dongle, hub and
+DSP stub speak MQTT through the broker, device list and requests cross both. Only the house is simulated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from han.clock import Utc
+from han.facts import Facts
+from han.radio import NetworkSettings, RadioSettings
+from han.sim.dongle.houses import forget_house, register_house
+from han.sim.home import DeviceDescription, Home, Kind
+from han.sim.house import House
+from hub import messages
+from hub.dcc.dsp import Dsp
+from hub.dcc.settings import DspSettings
+from hub.dcc.store import Store
+from hub.demo.broker import EmbeddedBroker
+from hub.demo.images import Supplier, UpgradeFile
+from hub.demo.report import Collector, Report
+from hub.disk import RealDisk
+from hub.flash import Flash
+from hub.house import coordinator_at
+from hub.hub import Bearings, Hub, HubSettings
+from hub.messages import Envelopes, HubState, JoinRequest, Response
+from hub.mqtt import Mailbox, MailboxSettings
+from ota.eui64 import Eui64
+from ota.image import Header
+
+_HOUSE = "demo-house"
+_PAN_ID, _CHANNEL = 0x6742, 15
+WATCHDOG_PERIOD = 3600.0
+"""Seconds between two questions whether the dongle lives. bellows asks every ten, which would make the three
+weeks of the story cost minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """What is left to chance, and how much of it."""
+
+    seed: int
+    loss: float = 0.0
+    """Share of the receptions that the air loses."""
+    serial_loss: float = 0.0
+    """Share of the writes on the serial line that are damaged."""
+
+    def dice(self, whose: str) -> random.Random:
+        """Dice of one's own, thrown from the seed."""
+        return random.Random(f"{self.seed} {whose}")
+
+
+@dataclass(slots=True)
+class Stage:
+    """What the story plays on; made by `open_stage`."""
+
+    house: House
+    hub: Hub
+    dsp: Dsp
+    facts: Facts
+    report: Report
+    collector: Collector
+    described: dict[str, DeviceDescription]
+    supplier: Supplier
+    seed: int
+    _user: Mailbox
+    _envelopes: Envelopes
+    _loop: asyncio.AbstractEventLoop
+    files: list[UpgradeFile] = field(default_factory=list)
+    _state: HubState | None = None
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the demo began."""
+        return self._loop.time()
+
+    def tell(self, who: str, text: str) -> None:
+        """Say something that only the story knows."""
+        self.facts.say("story", "story", name=who, text=text)
+
+    def image(self, device: DeviceDescription, version: int, size: int) -> UpgradeFile:
+        """An upgrade file for this device; the same one when asked again."""
+        made = self.supplier.make(device, version, size, self.seed)
+        return self._kept(made)
+
+    def adopt_image(self, device: DeviceDescription, data: bytes) -> UpgradeFile:
+        """An upgrade file from outside, which the house's device was made to fit."""
+        return self._kept(UpgradeFile(device.kind.value, Header.parse(data).file_version, data))
+
+    def _kept(self, file: UpgradeFile) -> UpgradeFile:
+        if all(known.image_id != file.image_id for known in self.files):
+            self.files.append(file)
+            self.facts.say(
+                "story",
+                "image.made",
+                image=file.image_id,
+                device_type=file.device_type,
+                version=f"{file.version:08X}",
+                size=len(file.data),
+            )
+        return file
+
+    async def admit(self, device: DeviceDescription) -> None:
+        """Ask the hub over MQTT to admit a device, as `gbhan join` does."""
+        request = JoinRequest(
+            device=str(device.eui64),
+            install_code=bytes(device.install_code).hex(),
+            device_type=device.kind.value,
+            **self._envelopes.stamp(),
+        )
+        await self._user.publish(messages.topic_of(self.hub.eui64, request), messages.encode(request))
+
+    async def held_image(self) -> str | None:
+        """The id of the image in the slot, as the hub last said on MQTT."""
+        return None if self._state is None or self._state.image is None else self._state.image.image_id
+
+    async def hear_state(self, _: str, payload: bytes) -> None:
+        """Note what the hub says of itself."""
+        self._state = messages.decode(payload, HubState)
+
+    async def hear_response(self, _: str, payload: bytes) -> None:
+        """Say what the hub answers to an admission."""
+        response = messages.decode(payload, Response)
+        self.facts.say("story", "join.answered", ok=response.ok, code=response.code, why=response.reason)
+
+
+def prepared_home(home: Home, supplier: Supplier, image: bytes | None) -> Home:
+    """The home with the supplier's key where it is checked, and a PPMID that fits a file from outside."""
+    devices = []
+    for device in home.devices:
+        changes: dict[str, object] = {}
+        if device.kind is not Kind.PPMID:
+            changes["supplier_key"] = supplier.public_key
+        elif image is not None and device.name == "ppmid":
+            changes |= _fitting(Header.parse(image))
+        devices.append(msgspec.structs.replace(device, **changes) if changes else device)
+    return msgspec.structs.replace(home, devices=tuple(devices))
+
+
+def _fitting(header: Header) -> dict[str, object]:
+    """What a device must be for an image to be meant for it, and its version one below the image's."""
+    fitting: dict[str, object] = {
+        "manufacturer": header.manufacturer,
+        "image_type": header.image_type,
+        "file_version": max(0, header.file_version - 1),
+    }
+    if header.hardware_versions is not None:
+        fitting["hardware_version"] = header.hardware_versions.minimum
+    return fitting
+
+
+@asynccontextmanager
+async def open_stage(
+    house: House, chance: Chance, *, report: Report, facts: Facts, supplier: Supplier
+) -> AsyncIterator[Stage]:
+    """Start everything, in the order in which it is started on the bench, and stop it in reverse."""
+    loop = asyncio.get_running_loop()
+    utc = Utc(loop)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gbhan-")))
+        register_house(_HOUSE, house)
+        stack.callback(forget_house, _HOUSE)
+        broker = await stack.enter_async_context(EmbeddedBroker.on_socket(folder / "mqtt"))
+
+        network_dice = chance.dice("network")
+        radio = RadioSettings(
+            url=f"sim://{_HOUSE}",
+            state=folder,
+            watchdog_period=WATCHDOG_PERIOD,
+            entropy=network_dice.randbytes,
+        )
+        network = NetworkSettings(
+            channel=house.home.channel or _CHANNEL,
+            pan_id=_PAN_ID,
+            extended_pan_id=Eui64(network_dice.getrandbits(64)),
+            network_key=network_dice.randbytes(16),
+        )
+        state = folder / "state"
+        state.mkdir(mode=0o700)
+        hub = await Hub.open(
+            HubSettings(),
+            open_house=coordinator_at(radio, network, facts),
+            flash=Flash(RealDisk(state)),
+            mailbox=MailboxSettings.in_simulation(broker.address, "hub"),
+            bearings=Bearings.seeded(utc, facts, chance.dice("hub")),
+        )
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        running = tasks.create_task(hub.run(), name="hub")
+        stack.callback(running.cancel)
+        await hub.ready()
+
+        store = Store("sqlite://")
+        stack.callback(store.close)
+        dsp_dice = chance.dice("dsp")
+        dsp_mailbox = await stack.enter_async_context(
+            Mailbox(
+                MailboxSettings.in_simulation(broker.address, "gbhan-dsp"),
+                who="dsp",
+                facts=facts,
+                dice=dsp_dice,
+            )
+        )
+        dsp = await stack.enter_async_context(
+            Dsp(
+                dsp_mailbox,
+                store,
+                DspSettings(),
+                facts=facts,
+                utc=utc,
+                new_id=lambda: f"{dsp_dice.getrandbits(128):032x}",
+            )
+        )
+        dsp.enrol_hub(hub.eui64)
+
+        user_dice = chance.dice("user")
+        user = await stack.enter_async_context(
+            Mailbox(
+                MailboxSettings.in_simulation(broker.address, "user"), who="user", facts=facts, dice=user_dice
+            )
+        )
+        device_types = {str(device.eui64): device.kind.value for device in house.home.devices}
+        stage = Stage(
+            house=house,
+            hub=hub,
+            dsp=dsp,
+            facts=facts,
+            report=report,
+            collector=Collector(report, device_types),
+            described={device.name: device for device in house.home.devices},
+            supplier=supplier,
+            seed=chance.seed,
+            _user=user,
+            _envelopes=Envelopes(utc.now, lambda: f"{user_dice.getrandbits(128):032x}"),
+            _loop=loop,
+        )
+        stack.callback(facts.subscribe(stage.collector.hear))
+        await user.on(messages.topic(hub.eui64, HubState.TOPIC), stage.hear_state)
+        await user.on(messages.topic(hub.eui64, "response/join"), stage.hear_response)
+        yield stage

@@ -1,15 +1,8 @@
 """The device's side of the OTA Upgrade cluster.
 
 A machine: it is told what came and what time it is, answers with values (``drain``) and says when it wants to
-be called again (``timer``). What may follow what stands in ``TRANSITIONS``; a signal that is not in a state's
-row there cannot happen, and a command that would cause it is ignored before.
-
-    NORMAL       asks now and then what comes next, and at once when notified
-    DOWNLOADING  asks block by block; a block that stays away is asked for again, more and more patiently
-    COMPLETE     the file is stored and good, the server has been told and owes an answer
-    WAITING      told to hold the image; asks hourly whether it may go
-    EXTERNAL     the same for a device that only an out-of-band command activates: GB two-stage devices
-    COUNT_DOWN   the image takes over at a known time
+be called again (``timer``). What may follow what stands in ``ota.client_states``; a command that would cause
+anything else is ignored.
 
 Nothing counts as received before it is stored: ``stored`` is what a device's flash holds, and whoever loses
 power gives it back to a new machine, which goes on from there without a query.
@@ -17,7 +10,6 @@ power gives it back to a new machine, which goes on from there without a query.
 
 from __future__ import annotations
 
-import enum
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,6 +27,8 @@ from ota.client_events import (
     Queried,
     WaitingToActivate,
 )
+from ota.client_settings import ClientSettings, Identity, StoredDownload
+from ota.client_states import TRANSITIONS, Signal, State
 from ota.commands import (
     ANY_IMAGE_TYPE,
     ANY_MANUFACTURER,
@@ -55,7 +49,6 @@ from ota.commands import (
 from ota.errors import OurError, TheirError
 from ota.eui64 import Eui64
 from ota.image import SMALLEST_HEADER, Image, ImageFormatError, ImageKey
-from ota.pacing import largest_block
 from ota.status import Status
 
 __all__ = [
@@ -81,89 +74,8 @@ __all__ = [
 ]
 
 
-class State(enum.Enum):
-    """Where a device stands; the value is its ImageUpgradeStatus attribute (0x0006)."""
-
-    NORMAL = 0
-    DOWNLOADING = 1
-    COMPLETE = 2
-    WAITING = 3
-    COUNT_DOWN = 4
-    EXTERNAL = 6
-
-
-class Signal(enum.Enum):
-    """What moves a device from state to state."""
-
-    IMAGE_FOUND = "the server names an image to take"
-    FILE_GOOD = "the whole file is stored and good"
-    DOWNLOAD_OVER = "aborted, given up, or the file is bad"
-    HOLD = "told to hold the image"
-    HOLD_FOR_COMMAND = "the image waits for an out-of-band command"
-    ACTIVATE_AT = "told when to activate"
-    ACTIVATED = "the image has taken over"
-    POWER_BACK_PARTIAL = "restarted with a part of a file"
-    POWER_BACK_COMPLETE = "restarted with a whole file"
-    POWER_BACK_EMPTY = "restarted with no file"
-
-
-_POWER_BACK = {
-    Signal.POWER_BACK_PARTIAL: State.DOWNLOADING,
-    Signal.POWER_BACK_COMPLETE: State.COMPLETE,
-    Signal.POWER_BACK_EMPTY: State.NORMAL,
-}
-_HOLDING = {
-    Signal.DOWNLOAD_OVER: State.NORMAL,
-    Signal.HOLD: State.WAITING,
-    Signal.HOLD_FOR_COMMAND: State.EXTERNAL,
-    Signal.ACTIVATE_AT: State.COUNT_DOWN,
-    Signal.ACTIVATED: State.NORMAL,
-}
-
-TRANSITIONS: dict[State, dict[Signal, State]] = {
-    State.NORMAL: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_POWER_BACK},
-    State.DOWNLOADING: {
-        Signal.FILE_GOOD: State.COMPLETE,
-        Signal.DOWNLOAD_OVER: State.NORMAL,
-        **_POWER_BACK,
-    },
-    State.COMPLETE: {**_HOLDING, **_POWER_BACK},
-    State.WAITING: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_HOLDING, **_POWER_BACK},
-    State.EXTERNAL: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_HOLDING, **_POWER_BACK},
-    State.COUNT_DOWN: {
-        Signal.HOLD: State.WAITING,
-        Signal.ACTIVATE_AT: State.COUNT_DOWN,
-        Signal.ACTIVATED: State.NORMAL,
-        **_POWER_BACK,
-    },
-}
-
 _BUSY = (State.DOWNLOADING, State.COMPLETE, State.COUNT_DOWN)
 _HOLDS_IMAGE = (State.COMPLETE, State.WAITING, State.EXTERNAL, State.COUNT_DOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a device is and runs."""
-
-    manufacturer: int
-    image_type: int
-    file_version: int
-    hardware_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDownload:
-    """What a device's flash holds of an image: the octets from 0 on; whole when they are ``size``."""
-
-    key: ImageKey
-    size: int
-    data: bytes
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return len(self.data) == self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,51 +84,6 @@ class Send:
 
     command: Command
     sequence: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSettings:
-    """How a device behaves. Times are seconds, sizes octets; defaults are those of a widespread stack."""
-
-    maximum_data_size: int = largest_block(aps_secured=False)
-    storage: int = 1 << 20
-    """A larger image is turned down with INSUFFICIENT_SPACE."""
-    first_query_within: float = 255.0
-    """After power on, the first query comes at a random moment of this span."""
-    query_every: float = 300.0
-    resume_within: float = 5.0
-    """After power on with a stored file, the device goes on at a random moment of this span."""
-    answer_timeout: float = 3.0
-    back_off: float = 2.0
-    """The pause after a first unanswered request; each further one in a row doubles it, up to a limit."""
-    back_off_at_most: float = 60.0
-    query_tries: int = 3
-    errors_allowed: int = 10
-    """So many unanswered or useless answers in a row end a download."""
-    end_back_off_at_most: float = 600.0
-    end_tries: int = 10
-    hold_repeat: float = 3600.0
-    """A device told to hold an image asks this often whether it may go."""
-    wait_at_most: float = 3600.0
-    invalid_wait: float = 300.0
-    """What a WAIT_FOR_DATA whose request time lies before its current time is worth."""
-    activation_delay: float = 3.0
-    """From "now" to the restart, so that acknowledgements can flow."""
-    pause_between_blocks: float = 0.0
-    reports_block_period: bool = False
-    """Whether block requests carry the device's minimum block period."""
-    block_period_unit: float = 0.001
-    """Seconds: 0.001 in cluster revisions 1 and 3, 1 in revision 2."""
-    out_of_band_only: bool = False
-    """Attribute UpgradeActivationPolicy: only a command from elsewhere activates (GSME, HCALCS)."""
-    apply_after_timeout: bool = True
-    """Attribute UpgradeTimeoutPolicy: without an answer to its Upgrade End Requests the device goes ahead."""
-    accepts_downgrade: bool = True
-    accepts_running_version: bool = False
-    keeps_aborted: bool = False
-    """Whether what is stored survives an ABORT from the server."""
-    verify: Callable[[bytes], bool] | None = None
-    """A device's own check of the whole file, besides header and size."""
 
 
 class OtaClient:

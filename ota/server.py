@@ -16,10 +16,8 @@ NO_IMAGE_AVAILABLE.
 from __future__ import annotations
 
 import enum
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
 
 from ota.commands import (
     ANY_IMAGE_TYPE,
@@ -41,7 +39,7 @@ from ota.commands import (
 from ota.errors import OurError, TheirError
 from ota.eui64 import Eui64
 from ota.image import Header, ImageKey
-from ota.pacing import BlockSize, largest_block
+from ota.pacing import BlockSize
 from ota.server_events import (
     AlreadyRunning,
     BlockServed,
@@ -58,6 +56,7 @@ from ota.server_events import (
     TransferStarted,
     VersionSeen,
 )
+from ota.server_settings import Activation, Offer, ServerSettings
 from ota.status import Status
 
 __all__ = [
@@ -83,31 +82,6 @@ __all__ = [
 ]
 
 
-class Activation(enum.Enum):
-    """What a target that holds the whole image is told to do."""
-
-    NOW = "now"
-    """Upgrade at once: the PPMID after 11.4."""
-    WAIT = "wait"
-    """Hold it until an activate command comes another way: GSME and HCALCS after 11.1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """An upgrade file and the devices it is for. ``image_id`` is the file's SHA-256 in lower-case hex."""
-
-    image_id: str
-    data: bytes
-    header: Header
-    targets: frozenset[Eui64]
-    activation: Activation
-
-    @classmethod
-    def of(cls, data: bytes, targets: Iterable[Eui64], activation: Activation) -> Self:
-        """Offer this file. Raises ImageFormatError if it has no OTA header."""
-        return cls(hashlib.sha256(data).hexdigest(), data, Header.parse(data), frozenset(targets), activation)
-
-
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send this command to a device. ``sequence`` None: unsolicited, the pump picks a ZCL sequence number."""
@@ -115,46 +89,6 @@ class Send:
     peer: Eui64
     command: Command
     sequence: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
-    """What a hub may do differently. Times are seconds, sizes octets.
-
-    Raises:
-        OurError: for a value that the machine cannot keep.
-    """
-
-    block_ceiling: int = largest_block(aps_secured=False)
-    preempted_answer: Status = Status.ABORT
-    """To a client in mid-download of a withdrawn image: ABORT, or a Default Response NO_IMAGE_AVAILABLE."""
-    nothing_for_you: Status = Status.NO_IMAGE_AVAILABLE
-    """To a query that no offer suits. One real hub model says NOT_AUTHORIZED before its first image."""
-    notify_every: float = 900.0
-    """Until the first reminder of a silent target; each further one waits twice as long, up to a limit."""
-    notify_every_at_most: float = 21600.0
-    stall_after: float = 600.0
-    """A client in mid-download that is silent for so long counts as stalled. Slow devices need more."""
-    aborts_allowed: int = 3
-    """So often a client may break off without progress, and try again, before its transfer has failed."""
-    reinstall: bool = False
-    """Whether a device is given the version that it already runs."""
-    hardware_version_needed: bool = False
-    """Whether an image with a hardware range is kept from devices that do not tell theirs."""
-    gbcs_wait: bool = True
-    """Whether "hold the image" is said as GBCS 11.2.1 has it, in wildcards and 0xFFFFFFFF for both times."""
-
-    def __post_init__(self) -> None:
-        BlockSize(self.block_ceiling)
-        if self.preempted_answer not in (Status.ABORT, Status.NO_IMAGE_AVAILABLE):
-            raise OurError("a preempted client is answered ABORT or NO_IMAGE_AVAILABLE")
-        if self.nothing_for_you not in (Status.NO_IMAGE_AVAILABLE, Status.NOT_AUTHORIZED):
-            raise OurError("a client without an image is answered NO_IMAGE_AVAILABLE or NOT_AUTHORIZED")
-        if (
-            min(self.notify_every, self.notify_every_at_most, self.stall_after) <= 0
-            or self.aborts_allowed < 1
-        ):
-            raise OurError("periods are longer than 0 s, and a client may abort at least once")
 
 
 class _Phase(enum.Enum):

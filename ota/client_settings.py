@@ -1,0 +1,78 @@
+"""What a device is, how it behaves, and what its flash keeps: all that its OTA machine is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ota.image import ImageKey
+from ota.pacing import largest_block
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a device is and runs."""
+
+    manufacturer: int
+    image_type: int
+    file_version: int
+    hardware_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDownload:
+    """What a device's flash holds of an image: the octets from 0 on; whole when they are ``size``."""
+
+    key: ImageKey
+    size: int
+    data: bytes
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return len(self.data) == self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """How a device behaves. Times are seconds, sizes octets; defaults are those of a widespread stack."""
+
+    maximum_data_size: int = largest_block(aps_secured=False)
+    storage: int = 1 << 20
+    """A larger image is turned down with INSUFFICIENT_SPACE."""
+    first_query_within: float = 255.0
+    """After power on, the first query comes at a random moment of this span."""
+    query_every: float = 300.0
+    resume_within: float = 5.0
+    """After power on with a stored file, the device goes on at a random moment of this span."""
+    answer_timeout: float = 3.0
+    back_off: float = 2.0
+    """The pause after a first unanswered request; each further one in a row doubles it, up to a limit."""
+    back_off_at_most: float = 60.0
+    query_tries: int = 3
+    errors_allowed: int = 10
+    """So many unanswered or useless answers in a row end a download."""
+    end_back_off_at_most: float = 600.0
+    end_tries: int = 10
+    hold_repeat: float = 3600.0
+    """A device told to hold an image asks this often whether it may go."""
+    wait_at_most: float = 3600.0
+    invalid_wait: float = 300.0
+    """What a WAIT_FOR_DATA whose request time lies before its current time is worth."""
+    activation_delay: float = 3.0
+    """From "now" to the restart, so that acknowledgements can flow."""
+    pause_between_blocks: float = 0.0
+    reports_block_period: bool = False
+    """Whether block requests carry the device's minimum block period."""
+    block_period_unit: float = 0.001
+    """Seconds: 0.001 in cluster revisions 1 and 3, 1 in revision 2."""
+    out_of_band_only: bool = False
+    """Attribute UpgradeActivationPolicy: only a command from elsewhere activates (GSME, HCALCS)."""
+    apply_after_timeout: bool = True
+    """Attribute UpgradeTimeoutPolicy: without an answer to its Upgrade End Requests the device goes ahead."""
+    accepts_downgrade: bool = True
+    accepts_running_version: bool = False
+    keeps_aborted: bool = False
+    """Whether what is stored survives an ABORT from the server."""
+    verify: Callable[[bytes], bool] | None = None
+    """A device's own check of the whole file, besides header and size."""

@@ -1,0 +1,73 @@
+"""The states of a device in the OTA Upgrade cluster, and what leads from one to another.
+
+    NORMAL       asks now and then what comes next, and at once when notified
+    DOWNLOADING  asks block by block; a block that stays away is asked for again, more and more patiently
+    COMPLETE     the file is stored and good, the server has been told and owes an answer
+    WAITING      told to hold the image; asks hourly whether it may go
+    EXTERNAL     the same for a device that only an out-of-band command activates: GB two-stage devices
+    COUNT_DOWN   the image takes over at a known time
+
+A signal that is not in a state's row of ``TRANSITIONS`` cannot happen in it.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class State(enum.Enum):
+    """Where a device stands; the value is its ImageUpgradeStatus attribute (0x0006)."""
+
+    NORMAL = 0
+    DOWNLOADING = 1
+    COMPLETE = 2
+    WAITING = 3
+    COUNT_DOWN = 4
+    EXTERNAL = 6
+
+
+class Signal(enum.Enum):
+    """What moves a device from state to state."""
+
+    IMAGE_FOUND = "the server names an image to take"
+    FILE_GOOD = "the whole file is stored and good"
+    DOWNLOAD_OVER = "aborted, given up, or the file is bad"
+    HOLD = "told to hold the image"
+    HOLD_FOR_COMMAND = "the image waits for an out-of-band command"
+    ACTIVATE_AT = "told when to activate"
+    ACTIVATED = "the image has taken over"
+    POWER_BACK_PARTIAL = "restarted with a part of a file"
+    POWER_BACK_COMPLETE = "restarted with a whole file"
+    POWER_BACK_EMPTY = "restarted with no file"
+
+
+_POWER_BACK = {
+    Signal.POWER_BACK_PARTIAL: State.DOWNLOADING,
+    Signal.POWER_BACK_COMPLETE: State.COMPLETE,
+    Signal.POWER_BACK_EMPTY: State.NORMAL,
+}
+_HOLDING = {
+    Signal.DOWNLOAD_OVER: State.NORMAL,
+    Signal.HOLD: State.WAITING,
+    Signal.HOLD_FOR_COMMAND: State.EXTERNAL,
+    Signal.ACTIVATE_AT: State.COUNT_DOWN,
+    Signal.ACTIVATED: State.NORMAL,
+}
+
+TRANSITIONS: dict[State, dict[Signal, State]] = {
+    State.NORMAL: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_POWER_BACK},
+    State.DOWNLOADING: {
+        Signal.FILE_GOOD: State.COMPLETE,
+        Signal.DOWNLOAD_OVER: State.NORMAL,
+        **_POWER_BACK,
+    },
+    State.COMPLETE: {**_HOLDING, **_POWER_BACK},
+    State.WAITING: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_HOLDING, **_POWER_BACK},
+    State.EXTERNAL: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_HOLDING, **_POWER_BACK},
+    State.COUNT_DOWN: {
+        Signal.HOLD: State.WAITING,
+        Signal.ACTIVATE_AT: State.COUNT_DOWN,
+        Signal.ACTIVATED: State.NORMAL,
+        **_POWER_BACK,
+    },
+}

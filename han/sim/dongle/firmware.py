@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from han.facts import Facts
 from han.sim.air.timeline import Timeline
 from han.sim.dongle.configuration import NWK_FRAME_COUNTER, Configuration
-from han.sim.dongle.counters import CounterBoard
+from han.sim.dongle.counters import NO_PACKET_BUFFER, CounterBoard
 from han.sim.dongle.dialect import Command, Dialect
 from han.sim.dongle.endpoints import Endpoints
 from han.sim.dongle.ezsp import Ezsp
@@ -49,6 +49,7 @@ class Firmware:
         on_output: Callable[[], None],
     ) -> None:
         self._store = store
+        self._line_counters = serial_counters
         dialect = Dialect(personality.ezsp)
         self.ezsp = Ezsp(
             dialect=dialect,
@@ -108,7 +109,9 @@ class Firmware:
         )
         self._joining = Joining(ezsp=self.ezsp, timeline=timeline, personality=personality)
         identity = Identity(dialect=dialect, personality=personality, node=node, eui64=lambda: eui64)
-        counters = CounterBoard(dialect=dialect, node_counters=lambda: node.counters, serial=serial_counters)
+        counters = CounterBoard(
+            dialect=dialect, node_counters=lambda: node.counters, serial=self._serial_counters
+        )
         groups: tuple[Mapping[str, Command], ...] = (
             identity.commands(),
             self.configuration.commands(),
@@ -141,6 +144,9 @@ class Firmware:
             case _:
                 # Announcements reach the host as ZDO messages, departures as a Trust Centre's notice.
                 pass
+
+    def _serial_counters(self) -> Mapping[int, int]:
+        return {**self._line_counters(), NO_PACKET_BUFFER: self.ezsp.callbacks_lost}
 
     def _apply_policy(self) -> None:
         self._keys.apply_policy()

@@ -103,7 +103,9 @@ class NetworkMemory:
         try:
             note = json.loads(path.read_text())
             return KnownNetwork(
-                Eui64.parse(note["eui64"]), Eui64.parse(note["extended_pan_id"]), bool(note["is_formed"])
+                Eui64.parse(str(note["eui64"])),
+                Eui64.parse(str(note["extended_pan_id"])),
+                bool(note["is_formed"]),
             )
         except FileNotFoundError:
             return None

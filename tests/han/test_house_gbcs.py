@@ -116,6 +116,38 @@ def test_a_command_that_is_repeated_is_answered_again_and_obeyed_once(world):
     assert len(world.said("device.activated", "hcalcs")) == 1
 
 
+def test_a_command_is_acknowledged_before_the_device_goes_dark(world):
+    image_hash = holding(world, "hcalcs")
+    world.hub.tell("hcalcs", activate(image_hash))
+    world.run_until("device.activated", "hcalcs")
+
+    assert not world.said("aps.retry", "hub")
+
+
+def test_a_command_that_comes_again_before_it_is_obeyed_is_obeyed_once(world):
+    image_hash = holding(world, "hcalcs")
+    world.hub.tell("hcalcs", activate(image_hash))
+    world.run(1.0)
+    world.hub.tell("hcalcs", activate(image_hash))
+    world.run(60.0)
+
+    assert heard_from(world, "hcalcs") == [outcome(ActivateImageResponseCode.SUCCESS, NEW)]
+
+
+def test_a_command_is_obeyed_even_if_the_power_fails_right_after(world):
+    image_hash = holding(world, "hcalcs")
+    world.hub.tell("hcalcs", activate(image_hash))
+    world.run(1.0)
+    world["hcalcs"].power_off()
+    world.run(100.0)
+    assert world["hcalcs"].file_version == OLD
+    world["hcalcs"].power_on()
+    world.run(60.0)
+
+    assert world["hcalcs"].file_version == NEW
+    assert heard_from(world, "hcalcs") == [outcome(ActivateImageResponseCode.SUCCESS, NEW)]
+
+
 def test_a_second_image_is_activated_by_a_second_command(world):
     for counter, version in ((1, NEW), (2, 0x00030000)):
         image_hash = holding(world, "hcalcs", version)

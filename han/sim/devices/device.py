@@ -119,6 +119,7 @@ class Device:
             nature=nature,
             memory=self.memory,
             firmware=self.firmware,
+            timeline=timeline,
             facts=facts,
             name=self.name,
             utc=lambda: utc(timeline.now),
@@ -174,10 +175,12 @@ class Device:
         self._port.hub_endpoint = hub_endpoint
         self._messenger.attached()
         self.firmware.start()
+        self._remote_party.attached()
         self.on_attached(self)
 
     def _detached(self) -> None:
         self._messenger.detached()
+        self._remote_party.stop()
         self.firmware.stop()
 
     def _remote_party_message(self, message: bytes) -> None:
@@ -192,6 +195,7 @@ class Device:
         self.is_on = False
         self._attachment.power_off()
         self._messenger.detached()
+        self._remote_party.stop()
         self.firmware.stop()
         self.node.crash()
 

@@ -126,14 +126,17 @@ class Firmware:
         """Take note of a command of the OTA cluster that could not be read."""
         self._upgrade.receive_malformed(command_id, sequence, error, broadcast=broadcast)
 
-    def activate(self, wanted_hash: bytes) -> Decision:
-        """Act on a CS06 command. If the decision is to activate, the device has gone dark on return."""
-        decision = decide(
-            self.held, wanted_hash, self._memory.file_version, boots=self._description.activates
-        )
-        if decision.activates:
-            self._upgrade.activate()
-        return decision
+    def decide(self, wanted_hash: bytes) -> Decision:
+        """What is to become of a CS06 command that is to be acted on now."""
+        return decide(self.held, wanted_hash, self._memory.file_version, boots=self._description.activates)
+
+    def activate(self) -> None:
+        """Run the held image. The device has gone dark on return.
+
+        Raises:
+            ota.errors.OurError: if none is held.
+        """
+        self._upgrade.activate()
 
     def _fresh(self) -> Upgrade:
         us = self._description

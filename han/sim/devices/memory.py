@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from han.sim.node.store import NodeStore
 from ota.client import StoredDownload
 
+CommandName = tuple[int, bytes]
+"""What tells one Activate Firmware command from another: originator counter and Manufacturer Image Hash."""
+
 
 @dataclass(slots=True)
 class Memory:
@@ -22,7 +25,9 @@ class Memory:
     """The OTA file version of the firmware that runs."""
     download: StoredDownload | None = None
     """An upgrade file that is arriving or has arrived."""
-    activated_by: tuple[int, bytes] | None = None
-    """The Activate Firmware command that was last obeyed: its originator counter and its hash."""
+    activating: CommandName | None = None
+    """The Activate Firmware command that is about to be obeyed."""
+    activated_by: CommandName | None = None
+    """The one that was obeyed last."""
     unsent: tuple[bytes, ...] = ()
     """GBCS messages that have not reached the Communications Hub yet, oldest first."""

@@ -26,9 +26,13 @@ from han.gbcs.payloads import (
     ReadFirmwareVersionResponse,
     parse_to_device,
 )
+from han.sim.air.timeline import Handle, Timeline
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.kinds import Nature
-from han.sim.devices.memory import Memory
+from han.sim.devices.memory import CommandName, Memory
+
+ACTIVATION_DELAY = 3.0
+"""Seconds between an activate command and the restart, so that acknowledgements can flow."""
 
 
 class RemoteParty:
@@ -45,6 +49,7 @@ class RemoteParty:
         nature: Nature,
         memory: Memory,
         firmware: Firmware,
+        timeline: Timeline,
         facts: Facts,
         name: str,
         utc: Callable[[], datetime],
@@ -53,10 +58,12 @@ class RemoteParty:
         self._nature = nature
         self._memory = memory
         self._firmware = firmware
+        self._timeline = timeline
         self._facts = facts
         self._name = name
         self._utc = utc
         self._tell = tell
+        self._acting: Handle | None = None
 
     def hear(self, message: bytes) -> None:
         """Take a message that came through the tunnel. What cannot be read or is not for us is dropped."""
@@ -82,19 +89,43 @@ class RemoteParty:
         self._facts.say(self._name, "gbcs.activation-alert", success=activated)
         self._tell(FirmwareActivationAlert(self._utc(), self._memory.file_version, activated).to_der())
 
+    def attached(self) -> None:
+        """The hub can be reached: do what was left undone when the power failed."""
+        if self._memory.activating is not None:
+            self._act(self._memory.activating)
+
+    def stop(self) -> None:
+        """The hub or the power is gone."""
+        if self._acting is not None:
+            self._acting.cancel()
+            self._acting = None
+
     def _activate(self, command: ActivateFirmwareCommand) -> None:
         name = (command.originator_counter, command.manufacturer_image_hash)
-        if self._memory.activated_by == name:
+        if name == self._memory.activating:
+            self._facts.say(self._name, "gbcs.activate", why="heard before, about to be obeyed")
+        elif name == self._memory.activated_by:
             self._facts.say(self._name, "gbcs.activate", why="heard and obeyed before")
             self._answer(ActivationOutcome(ActivateImageResponseCode.SUCCESS, self._memory.file_version))
-            return
-        if command.execute_at is not None:
+        elif command.execute_at is not None:
             self._facts.say(self._name, "gbcs.dropped", why="future-dated activation is not modelled yet")
-            return
-        decision = self._firmware.activate(command.manufacturer_image_hash)
+        elif self._firmware.decide(command.manufacturer_image_hash).activates:
+            self._memory.activating = name
+            self.stop()
+            self._acting = self._timeline.after(ACTIVATION_DELAY, self._act, name)
+        else:
+            self._act(name)
+
+    def _act(self, name: CommandName) -> None:
+        """Act on a command, now, and answer it."""
+        self.stop()
+        self._memory.activating = None
+        decision = self._firmware.decide(name[1])
         self._facts.say(self._name, "gbcs.activate", response=decision.response.name)
         if decision.activates:
             self._memory.activated_by = name
+            self._firmware.activate()
+        # After an activation the device is dark: the answer waits until the new firmware has a tunnel.
         self._answer(ActivationOutcome(decision.response, decision.file_version))
 
     def _answer(self, outcome: ActivationOutcome) -> None:

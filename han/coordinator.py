@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -261,7 +262,7 @@ class Coordinator:
             eui64: which device.
             install_code: the code from its label, with its CRC.
             device_type: in GB words, such as ``PPMID``; kept for the hub.
-            seconds: 1 to 254. Another call prolongs it.
+            seconds: 1 to 254. Another call may prolong the time that is left, and never shortens it.
 
         Raises:
             han.security.errors.InstallCodeError: if the code is none.
@@ -272,6 +273,8 @@ class Coordinator:
             raise OurError(f"joining can be open for 1 to {LONGEST_PERMIT} seconds, not {seconds}")
         key = link_key(install_code)
         stack = self._working()
+        # The dongle has one window for all: a shorter one would shut out who was admitted before.
+        seconds = max(seconds, self._seconds_left())
         with self._asking(stack):
             await stack.admit(eui64, key, seconds)
         device = self._devices.setdefault(eui64, Admitted(eui64, device_type))
@@ -528,12 +531,17 @@ class Coordinator:
                 raise
             raise RadioGone("the dongle went away under way") from error
 
+    def _seconds_left(self) -> int:
+        """For how long joining is still open."""
+        if self._closing_joining is None or self._closing_joining.cancelled():
+            return 0
+        left = self._closing_joining.when() - asyncio.get_running_loop().time()
+        return min(LONGEST_PERMIT, math.ceil(left))
+
     def _close_joining_in(self, seconds: int) -> None:
-        loop = asyncio.get_running_loop()
         if self._closing_joining is not None:
-            seconds = max(seconds, int(self._closing_joining.when() - loop.time()))
             self._closing_joining.cancel()
-        self._closing_joining = loop.call_later(
+        self._closing_joining = asyncio.get_running_loop().call_later(
             seconds, lambda: self._start("close joining", self._close_joining())
         )
 

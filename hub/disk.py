@@ -6,10 +6,15 @@ The tests put a disk in its place that loses power after any step, and forgets w
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+from hub.errors import SurroundingsError
+
+LOCK: Final = "in-use"
 
 
 class Disk(Protocol):
@@ -106,6 +111,34 @@ class RealDisk:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held_alone(directory: Path) -> Iterator[None]:
+    """Keep other programs of ours out of a state directory; the system lets go of it when the program dies.
+
+    Raises:
+        SurroundingsError: if another program has it, or it cannot be made.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SurroundingsError(f"the state directory {directory} cannot be used: {error}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            raise SurroundingsError(
+                f"the state directory {directory} is in use by process {holder}: stop that hub, or give"
+                " another --state"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,0 +1,139 @@
+"""``gbhan hub``: run the Communications Hub."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from han.facts import Facts, write_facts
+from han.radio import NetworkSettings, RadioSettings
+from hub.cli.program import clock, exit_statuses, run, show_facts
+from hub.config import Config, ConfigError
+from hub.disk import RealDisk, held_alone
+from hub.flash import Flash
+from hub.house import coordinator_at
+from hub.hub import Bearings, Hub
+from hub.mqtt import BrokerAddress, MailboxSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the command line says."""
+
+    config: Config
+    radio: RadioSettings
+    mailbox: MailboxSettings
+    state: Path
+    facts: Path | None
+    as_json: bool
+    verbose: bool
+
+
+@click.command()
+@click.option("--radio", help="The dongle: a port, tcp://HOST:PORT, or sim://HOME.")
+@click.option("--mqtt", help="The broker: mqtt://HOST:PORT, mqtts://USER@HOST?password_file=FILE.")
+@click.option(
+    "--state", type=click.Path(file_okay=False, path_type=Path), help="Where the hub keeps its state."
+)
+@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--adopt", is_flag=True, help="Take over a network on the dongle that this hub did not form.")
+@click.option(
+    "--reform", is_flag=True, help="Replace the network on the dongle by a new one (it is backed up)."
+)
+@click.option(
+    "--insecure",
+    default="",
+    metavar="WORDS",
+    help="See SECURITY.md; needed to leave this machine unprotected.",
+)
+@click.option(
+    "--facts", type=click.Path(dir_okay=False, path_type=Path), help="Write every fact to this file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Facts as JSON lines on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell everything.")
+def hub(
+    *,
+    radio: str | None,
+    mqtt: str | None,
+    state: Path | None,
+    config_file: Path | None,
+    adopt: bool,
+    reform: bool,
+    insecure: str,
+    facts: Path | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Run the Communications Hub on a radio and a broker, until Ctrl-C.
+
+    Example: gbhan hub --radio tcp://127.0.0.1:6638 --mqtt mqtt://127.0.0.1 --state ~/.gbhan/hub
+    """
+    with exit_statuses():
+        config = Config.read(config_file) if config_file else Config()
+        radio_url = _needed("--radio", radio or config.radio)
+        mqtt_url = _needed("--mqtt", mqtt or config.mqtt.url)
+        home = Path(_needed("--state", str(state) if state else config.state)).expanduser()
+        if adopt and reform:
+            raise ConfigError("--adopt keeps the dongle's network and --reform replaces it: give one of them")
+        address = BrokerAddress.parse(mqtt_url, insecure or config.mqtt.insecure)
+        told = _Told(
+            config,
+            RadioSettings(radio_url, state=home / "radio", adopt=adopt, reform=reform),
+            MailboxSettings(address, client_id=""),
+            home,
+            facts,
+            as_json,
+            verbose,
+        )
+        if radio_url.startswith("sim:"):
+            # Makes the serial library know sim:// URLs; nothing else of the simulation is touched from here.
+            import han.sim  # noqa: F401, PLC0415 - for its effect, and only where it is wanted
+        with held_alone(home):
+            run(_serve(told))
+
+
+async def _serve(told: _Told) -> None:
+    utc, seconds = clock()
+    facts = Facts(seconds)
+    show_facts(facts, as_json=told.as_json, verbose=told.verbose)
+    with _facts_file(facts, told.facts):
+        running = await Hub.open(
+            told.config.settings(),
+            open_house=coordinator_at(told.radio, _network(told.config), facts),
+            flash=Flash(RealDisk(told.state)),
+            mailbox=told.mailbox,
+            bearings=Bearings.seeded(utc, facts, random.SystemRandom()),
+        )
+        await running.run()
+
+
+@contextmanager
+def _facts_file(facts: Facts, path: Path | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    try:
+        file = path.open("a", buffering=1)
+    except OSError as error:
+        raise ConfigError(f"--facts {path} cannot be written: {error}") from None
+    with file:
+        end = write_facts(facts, file)
+        try:
+            yield
+        finally:
+            end()
+
+
+def _network(config: Config) -> NetworkSettings:
+    return NetworkSettings(channel=config.network.channel, pan_id=config.network.pan_id)
+
+
+def _needed(option: str, value: str | None) -> str:
+    if not value:
+        raise ConfigError(f"{option} is missing: give it, or the same in --config (see gbhan hub --help)")
+    return value

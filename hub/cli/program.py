@@ -1,0 +1,147 @@
+"""What every long-running or asking command shares: exit statuses, signals, the shape of its log.
+
+0 done; 1 the job ran and failed; 2 wrong usage or bad input, named; 3 the surroundings, with what to do next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import click
+
+from han import errors as han_errors
+from han.clock import Utc
+from han.facts import Fact, Facts
+from hub import errors as hub_errors
+from ota import errors as ota_errors
+
+T = TypeVar("T")
+
+FAILED, BAD_INPUT, SURROUNDINGS = 1, 2, 3
+
+_BAD_INPUT = (han_errors.OurError, hub_errors.OurError, ota_errors.OurError)
+_FAILED = (han_errors.TheirError, hub_errors.TheirError, ota_errors.TheirError)
+_SURROUNDINGS = (han_errors.HanError, hub_errors.SurroundingsError)
+
+
+@contextlib.contextmanager
+def exit_statuses() -> Iterator[None]:
+    """Turn what a command lets out into its message and its exit status; known causes have no traceback."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        _leave(_first(group))
+        raise
+    except (*_BAD_INPUT, *_FAILED, *_SURROUNDINGS) as error:
+        _leave(error)
+
+
+def run(program: Coroutine[Any, Any, T]) -> T:
+    """Run on the ordinary loop; an interrupt (Ctrl-C) or SIGTERM ends it cleanly with status 0."""
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)
+    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s", stream=sys.stderr)
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(_until_told_to_stop(program))
+        except asyncio.CancelledError:
+            raise SystemExit(0) from None
+
+
+def human(fact: Fact) -> str:
+    """A fact on one line, for people."""
+    fields = " ".join(f"{name}={value}" for name, value in fact.fields.items())
+    return f"{fact.at:12.3f}  {fact.who:<8} {fact.what:<20} {fields}"
+
+
+def show_facts(facts: Facts, *, as_json: bool, verbose: bool) -> None:
+    """Facts as JSON lines on stdout, or those that matter to people on stderr."""
+    if as_json:
+        facts.subscribe(lambda fact: click.echo(fact.to_json()))
+        return
+    facts.subscribe(lambda fact: click.echo(human(fact), err=True) if verbose or fact.what in _TOLD else None)
+
+
+def clock() -> tuple[Utc, Callable[[], float]]:
+    """UTC and the running loop's seconds."""
+    loop = asyncio.get_running_loop()
+    return Utc(loop), loop.time
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(document, default=str))
+
+
+_TOLD = frozenset(
+    {
+        "hub.up",
+        "mqtt.connected",
+        "mqtt.lost",
+        "mqtt.unreachable",
+        "mqtt.refused",
+        "radio.lost",
+        "radio.back",
+        "radio.unreachable",
+        "network.formed",
+        "network.resumed",
+        "join.open",
+        "join.refused",
+        "device.joined",
+        "device.left",
+        "device.refused",
+        "slot.accepted",
+        "slot.joined",
+        "slot.stored",
+        "slot.preempted",
+        "slot.refused",
+        "slot.discarded",
+        "slot.expired",
+        "ota.started",
+        "ota.completed",
+        "ota.failed",
+        "ota.stalled",
+        "ota.refused",
+        "activation.asked",
+        "activation.delivered",
+        "alert.raised",
+        "alert.sent",
+        "request.refused",
+    }
+)
+"""What people are told without asking for more."""
+
+
+async def _until_told_to_stop(program: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, task.cancel)
+    return await program
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The cause behind what a task group lets out."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def _leave(error: BaseException) -> None:
+    """Say what is wrong and leave; returns only for what is no known cause."""
+    if isinstance(error, _BAD_INPUT):
+        status = BAD_INPUT
+    elif isinstance(error, _FAILED):
+        status = FAILED
+    elif isinstance(error, _SURROUNDINGS):
+        status = SURROUNDINGS
+    else:
+        return
+    click.echo(f"Error: {error}", err=True)
+    raise SystemExit(status)

@@ -1,0 +1,131 @@
+"""The hub's configuration file: TOML, read strictly, every value with a default and a reason to exist.
+
+A command-line option wins over the file. What is written here and cannot be is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hub.errors import OurError
+from hub.hub import HubSettings
+from hub.questions import QuestionSettings
+from hub.slot import DAY, KeepTheWaiting, LatestWins, SlotSettings
+from hub.tunnels import TunnelSettings
+from ota.errors import OurError as OtaOurError
+from ota.server import ServerSettings
+from ota.status import Status
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class ConfigError(OurError):
+    """The configuration file cannot be used; the text names the file and the value."""
+
+
+class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[slot]``: see `hub.slot.SlotSettings`."""
+
+    capacity: Annotated[int, Meta(ge=69)] = SlotSettings().capacity
+    retention_days: Annotated[float, Meta(ge=0)] = 14.0
+    lets_go_by_itself: bool = False
+    equal_priority: Literal["keep", "latest"] = "keep"
+
+
+class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[ota]``: see `ota.server.ServerSettings`."""
+
+    block_ceiling: Annotated[int, Meta(ge=1, le=65)] = ServerSettings().block_ceiling
+    preempted_answer: Literal["abort", "no-image"] = "abort"
+    nothing_for_you: Literal["no-image", "not-authorized"] = "no-image"
+    notify_every: Seconds = ServerSettings().notify_every
+    notify_every_at_most: Seconds = ServerSettings().notify_every_at_most
+    stall_after: Seconds = ServerSettings().stall_after
+    aborts_allowed: Annotated[int, Meta(ge=1)] = ServerSettings().aborts_allowed
+    reinstall: bool = False
+    hardware_version_needed: bool = False
+
+
+class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[network]``: the network to form if there is none; what is left out is drawn or measured."""
+
+    channel: Annotated[int, Meta(ge=11, le=26)] | None = None
+    pan_id: Annotated[int, Meta(ge=1, le=0xFFFE)] | None = None
+
+
+class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[mqtt]``: the broker's URL may stand here, so that its password stays off the command line."""
+
+    url: str | None = None
+    insecure: str = ""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    radio: str | None = None
+    state: str | None = None
+    progress_every: Seconds = 5.0
+    read_version_within: Seconds = 10.0
+    read_version_attempts: Annotated[int, Meta(ge=1)] = 3
+    mqtt: MqttSection = MqttSection()
+    network: NetworkSection = NetworkSection()
+    slot: SlotSection = SlotSection()
+    ota: OtaSection = OtaSection()
+
+    @classmethod
+    def read(cls, path: Path) -> Config:
+        """Read a file.
+
+        Raises:
+            ConfigError: if it cannot be read, or says something that cannot be.
+        """
+        try:
+            return msgspec.toml.decode(path.read_bytes(), type=cls)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    def settings(self) -> HubSettings:
+        """What the hub makes of it.
+
+        Raises:
+            ConfigError: if values do not go together.
+        """
+        slot = SlotSettings(
+            capacity=self.slot.capacity,
+            retention=self.slot.retention_days * DAY,
+            lets_go_by_itself=self.slot.lets_go_by_itself,
+            equal_priority=LatestWins() if self.slot.equal_priority == "latest" else KeepTheWaiting(),
+        )
+        no_image = Status.NO_IMAGE_AVAILABLE
+        try:
+            server = replace(
+                ServerSettings(),
+                block_ceiling=self.ota.block_ceiling,
+                preempted_answer=Status.ABORT if self.ota.preempted_answer == "abort" else no_image,
+                nothing_for_you=no_image if self.ota.nothing_for_you == "no-image" else Status.NOT_AUTHORIZED,
+                notify_every=self.ota.notify_every,
+                notify_every_at_most=self.ota.notify_every_at_most,
+                stall_after=self.ota.stall_after,
+                aborts_allowed=self.ota.aborts_allowed,
+                reinstall=self.ota.reinstall,
+                hardware_version_needed=self.ota.hardware_version_needed,
+            )
+        except OtaOurError as error:
+            raise ConfigError(f"[ota] {error}") from None
+        return HubSettings(
+            slot=slot,
+            server=server,
+            tunnels=TunnelSettings(),
+            questions=QuestionSettings(
+                answer_within=self.read_version_within, attempts=self.read_version_attempts
+            ),
+            progress_every=self.progress_every,
+        )

@@ -317,6 +317,20 @@ def test_a_crash_in_the_middle_of_a_join_leaves_nothing_behind():
     assert street.join(hub, device).ok
 
 
+def test_a_device_that_lost_its_memory_joins_anew_and_is_heard():
+    street = Neighbourhood()
+    hub, device = street.hub(), street.node("ppmid")
+    street.join(hub, device)
+    for _ in range(20):
+        street.send(device, hub, b"long ago", aps_security=True)
+    device.crash()
+    device.store.forget()
+    device.store.network_counter.set(0)
+    device.store.link_counter.set(0)
+    assert street.join(hub, device).ok
+    assert street.send(device, hub, b"who am I", aps_security=True) is SendStatus.OK
+
+
 def test_what_cannot_be_done_now_is_refused_with_what_to_do():
     street = Neighbourhood()
     hub, device = street.hub(), street.node("ppmid")

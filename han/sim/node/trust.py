@@ -77,6 +77,7 @@ class TrustCentre:
             self._say_refused(eui64, why)
             self._on_event(DeviceJoined(eui64, nwk, parent, status, JoinDecision.DENY_JOIN))
             return
+        self._expect_counters_anew(eui64)
         self._send_network_key(eui64, nwk, parent, link_key)
         self._on_event(DeviceJoined(eui64, nwk, parent, status, JoinDecision.USE_PRECONFIGURED_KEY))
 
@@ -100,6 +101,13 @@ class TrustCentre:
             return known.key, ""
         link_key = self.transient.get(eui64) or self.policy.default_link_key
         return link_key, "no link key is known for this device: give its install code first"
+
+    def _expect_counters_anew(self, eui64: Eui64) -> None:
+        """A device that joins as if new may have lost its counters; a real stack makes a fresh entry for it."""
+        self._station.store.heard.pop(eui64, None)
+        known = self.link_keys.get(eui64)
+        if known is not None:
+            known.heard = 0
 
     def _say_refused(self, eui64: Eui64, why: str) -> None:
         self._station.facts.say(self._station.name, "join.refused", device=str(eui64), why=why)

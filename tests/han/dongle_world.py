@@ -1,4 +1,4 @@
-"""A dongle on a desk: its house without walls, a host that speaks to it octet by octet, and a device within reach.
+"""A dongle on a desk: its house without walls, a host that speaks octet by octet, a device within reach.
 
 The host here is as plain as a host can be, and its EZSP frames are written with bellows' tables: what the
 dongle reads with its own hands was then not written by the same ones.

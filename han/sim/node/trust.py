@@ -103,7 +103,7 @@ class TrustCentre:
         return link_key, "no link key is known for this device: give its install code first"
 
     def _expect_counters_anew(self, eui64: Eui64) -> None:
-        """A device that joins as if new may have lost its counters; a real stack makes a fresh entry for it."""
+        """Who joins as if new may have lost its counters; a real stack makes a fresh entry for it."""
         self._station.store.heard.pop(eui64, None)
         known = self.link_keys.get(eui64)
         if known is not None:

@@ -261,10 +261,12 @@ class Dsp:
         )
         with self._store.change() as change:
             is_new = change.notices.note(notice)
-            ended = self._book(change, [notice]) if is_new else []
+            if is_new:
+                self._book(change, [notice])
         if not is_new:
             self._facts.say("dsp", "alert.repeated", id=alert.id, device=alert.device)
-        self._after(ended)
+        # Whether or not something has ended: a request that has moved has another deadline.
+        self._alarm.ring()
 
     def _hub_state(self, hub: Eui64, state: HubState) -> None:
         was = self._online.get(hub, False)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from hub.dcc import tables
-from hub.dcc.errors import SurroundingsError
+from hub.dcc.errors import OurError, SurroundingsError
 from hub.dcc.rows import Errands, Inventory, Notices, Parts, Requests, Story, read_number
 
 
@@ -28,6 +28,7 @@ class Store:
     """The database. ``sqlite://`` is kept in memory, ``sqlite:///FILE`` in a file.
 
     Raises:
+        OurError: if that is no URL of a database.
         SurroundingsError: if it cannot be opened, or was made by another version of this program.
     """
 
@@ -83,7 +84,7 @@ def _open(url: str) -> Engine:
         # A database in memory lives in its connection: one for all, for as long as the engine lives.
         engine = create_engine(parsed, poolclass=StaticPool) if in_memory else create_engine(parsed)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise SurroundingsError(
+        raise OurError(
             f"{_shown(url)} is no database URL: {_cause(error)}. Write sqlite:///gbhan.db, for example"
         ) from error
     except ModuleNotFoundError as error:
@@ -108,7 +109,7 @@ def _shown(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
-        return "given"
+        return "what was given"
 
 
 def _cause(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The doors, without a host library: half-open connections, unread ports, stale octets, houses by name.
+"""The doors, without a host library: half-open connections, unread ports, stale octets, houses by name."""
 
 from __future__ import annotations
 

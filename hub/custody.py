@@ -402,7 +402,13 @@ class Custody:
                     self._facts.say("hub", "slot.joined", image=image.image_id, added=devices)
                 case Preempted(victim=victim, by=by, why=why, stage=stage):
                     self._facts.say(
-                        "hub", "slot.preempted", image=victim.image_id, by=by, stage=stage.value, why=why
+                        "hub",
+                        "slot.preempted",
+                        image=victim.image_id,
+                        by=by,
+                        stage=stage.value,
+                        unfinished=[str(each.device) for each in victim.unfinished],
+                        why=why,
                     )
                 case Refused(why=why, code=code):
                     self._facts.say("hub", "slot.refused", image=image_id, why=why, code=code)

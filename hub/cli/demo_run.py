@@ -54,7 +54,7 @@ class View:
         """Take a fact: a line, a step of the bar, or nothing."""
         match fact.what:
             case "image.made":
-                self._names.images[fact.image] = f"image {fact.version} for the {fact.device_type}"
+                self._names.images[fact.image] = f"image {fact.version} for {fact.device}"
                 self._sizes[fact.image] = fact.size
             case "ota.block" if fact.who == "hub":
                 self._step(fact)
@@ -147,7 +147,8 @@ def _summary(report: Report, places: Places) -> Iterator[str]:
     )
     for row in report.rebuilt:
         verdict = "is the file served" if row.matches else "IS NOT THE FILE SERVED"
-        yield f"Rebuilt from the capture: {row.bytes:>7} octets, SHA-256 {row.sha256[:16]}... {verdict}"
+        digest = f"SHA-256 {row.sha256[:16]}..."
+        yield f"From the capture: {row.file:<30} {row.bytes:>7} octets, {digest} {verdict}"
     for promise in report.unmet:
         yield f"NOT KEPT: {promise}"
     yield f"Evidence:      {places.capture.parent}/ (capture, keys, facts, report, images)"

@@ -16,6 +16,7 @@ from han.sim.air.rebuild import Download, rebuild_images
 from hub.demo.images import UpgradeFile
 from hub.demo.report import RebuiltRow
 from hub.errors import SurroundingsError
+from ota.eui64 import Eui64
 from ota.image import Header
 
 COORDINATOR = 0x0000
@@ -66,40 +67,39 @@ class Places:
             ) from None
 
 
-def rebuild(places: Places, served: Iterable[UpgradeFile], devices: dict[int, str]) -> list[RebuiltRow]:
+def rebuild(places: Places, served: Iterable[UpgradeFile], addresses: dict[int, Eui64]) -> list[RebuiltRow]:
     """Read the capture as a stranger with the keys would, and compare with what was served.
 
     Args:
         places: where capture and keys are.
         served: the upgrade files that devices finished.
-        devices: network address -> device.
+        addresses: who had which network address.
 
     Returns:
-        A row for each download of one of these files by one of these devices.
+        A row for each of these files that was served to the device it is for.
     """
     keys = [key for key, _ in read_keys(places.keys)]
     with places.capture.open("rb") as file:
         rebuilt = rebuild_images(read_pcap(file), keys, source=COORDINATOR)
-    by_header: dict[tuple[int, int, int], UpgradeFile] = {}
-    for upgrade in served:
-        header = Header.parse(upgrade.data)
-        by_header[header.manufacturer, header.image_type, header.file_version] = upgrade
     rows = []
-    for download, data in rebuilt.items():
-        upgrade = by_header.get((download.manufacturer, download.image_type, download.file_version))
-        if upgrade is not None and download.destination in devices:
-            rows.append(_row(download, data, upgrade, devices))
+    for file in served:
+        header = Header.parse(file.data)
+        for nwk, eui64 in addresses.items():
+            download = Download(nwk, header.manufacturer, header.image_type, header.file_version)
+            if eui64 == file.device.eui64 and download in rebuilt:
+                rows.append(_row(rebuilt[download], file))
     return rows
 
 
-def _row(download: Download, data: bytes, upgrade: UpgradeFile, devices: dict[int, str]) -> RebuiltRow:
+def _row(data: bytes, file: UpgradeFile) -> RebuiltRow:
     digest = hashlib.sha256(data).hexdigest()
     return RebuiltRow(
-        image=upgrade.image_id,
-        device=devices[download.destination],
+        image=file.image_id,
+        file=file.name,
+        device=str(file.device.eui64),
         bytes=len(data),
         sha256=digest,
-        matches=digest == upgrade.image_id,
+        matches=digest == file.image_id,
     )
 
 

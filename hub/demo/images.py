@@ -20,7 +20,7 @@ from ota.image import HardwareRange, Header
 PPMID_IMAGE_SIZE = 350 * 1024
 """Octets of the PPMID's upgrade file: the average that the industry forecast."""
 
-SMALL_IMAGE_SIZE = 24 * 1024
+SMALL_IMAGE_SIZE = 12 * 1024
 """Octets of every later file: they show rules, not endurance."""
 
 _HEADER_SIZE = 60
@@ -30,9 +30,14 @@ _HEADER_SIZE = 60
 class UpgradeFile:
     """An upgrade file for one device of the house."""
 
-    device_type: str
+    device: DeviceDescription
     version: int
     data: bytes
+
+    @property
+    def device_type(self) -> str:
+        """The kind of device it is for."""
+        return self.device.kind.value
 
     @property
     def image_id(self) -> str:
@@ -46,9 +51,8 @@ class UpgradeFile:
 
     @property
     def name(self) -> str:
-        """A file name in the form one tool of the field uses: manufacturer, type, version."""
-        header = GbcsImage.read(self.data, layout_for(self.device_type)).header
-        return f"{header.manufacturer:04X}-{header.image_type:04X}-{header.file_version:08X}.zigbee"
+        """What to call the file: whose it is, and its version."""
+        return f"{self.device.name}-{self.version:08X}.zigbee"
 
 
 class Supplier:
@@ -82,4 +86,4 @@ class Supplier:
             hardware_versions=HardwareRange(hardware & 0xFF00, hardware | 0x00FF),
         )
         made = GbcsImage.build(header, body, authorise(body, self._key) if authorised else None)
-        return UpgradeFile(kind, version, made.to_bytes())
+        return UpgradeFile(device, version, made.to_bytes())

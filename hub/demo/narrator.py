@@ -25,6 +25,8 @@ _SERVICES = {
     "11.3": "Activate Firmware",
     "11.4": "Update PPMID Firmware",
 }
+_WORTH_A_LINE = 100_000
+"""Octets from which an image's arrival in the slot is news: it took the WAN minutes."""
 _TOO_FINE = ("ota.block", "mac.", "csp.chunk", "chunk.taken", "frame.", "tunnel.", "ezsp.", "ash.")
 
 
@@ -80,7 +82,8 @@ class Narrator:
         self._names = names
         self._tell = tell
         self._full = full
-        self._told: set[tuple[str, str]] = set()
+        self._joined_so_far: dict[str, None] = {}
+        self._all_joined = False
 
     def hear(self, fact: Fact) -> None:
         """Tell what this fact has to say, if anything."""
@@ -97,11 +100,12 @@ class Narrator:
     # One method a fact; each gives a line, or None where the short story has nothing to say.
 
     def _joined(self, fact: Fact) -> Line | None:
-        name = self._names.device(fact.device)
-        if ("joined", name) in self._told:
+        self._joined_so_far.setdefault(fact.device)
+        if len(self._joined_so_far) < len(self._names.devices) or self._all_joined:
             return None
-        self._told.add(("joined", name))
-        return Line(fact.at, name, "joins with its install code, under the network's security")
+        self._all_joined = True
+        names = ", ".join(self._names.device(device) for device in self._joined_so_far)
+        return Line(fact.at, "CH", f"admitted, each by its install code: {names}")
 
     def _accepted(self, fact: Fact) -> Line:
         who = ", ".join(self._names.device(device) for device in fact.devices)
@@ -113,10 +117,14 @@ class Narrator:
             fact.at, "DSP", f"SR {fact.service} {_SERVICES[fact.service]} refused: {lists}", fact.code
         )
 
-    def _stored(self, fact: Fact) -> Line:
+    def _stored(self, fact: Fact) -> Line | None:
+        if fact.size < _WORTH_A_LINE:
+            return None
         return Line(fact.at, "CH", f"{self._names.image(fact.image)} is in the slot: {fact.size} octets")
 
-    def _preempted(self, fact: Fact) -> Line:
+    def _preempted(self, fact: Fact) -> Line | None:
+        if not fact.unfinished:
+            return None
         where = "still on the WAN" if fact.stage == "arriving" else "in the slot"
         return Line(fact.at, "CH", f"{self._names.image(fact.image)}, {where}, goes: {fact.why}")
 

@@ -72,17 +72,16 @@ class Performance:
             async with open_stage(house, self.chance, report=report, facts=facts, supplier=supplier) as stage:
                 story = Story(stage, self.image)
                 await story.run()
-                addresses = _addresses(stage)
             report.virtual_seconds = round(loop.time(), 6)
             report.frames = capture.frames
-        self._close(stage, story, report, addresses)
+        self._close(stage, story, report)
         return report
 
-    def _close(self, stage: Stage, story: Story, report: Report, addresses: dict[int, str]) -> None:
+    def _close(self, stage: Stage, story: Story, report: Report) -> None:
         """Check the evidence against what was served, and write the rest of it."""
         finished = {row.image for row in report.requests if row.blocks and row.ok}
         served = [file for file in stage.files if file.image_id in finished]
-        report.rebuilt = evidence.rebuild(self.places, served, addresses)
+        report.rebuilt = evidence.rebuild(self.places, served, stage.addresses)
         report.unmet = list(story.unmet or [])
         for file in served:
             whole = [row for row in report.rebuilt if row.image == file.image_id]
@@ -93,15 +92,6 @@ class Performance:
             evidence.write_images(self.places.images, stage.files)
         if self.places.wireshark is not None:
             evidence.write_wireshark_settings(self.places.wireshark, self.places.keys)
-
-
-def _addresses(stage: Stage) -> dict[int, str]:
-    """Network address -> device, as the house knows them."""
-    return {
-        device.node.nwk: str(device.eui64)
-        for device in stage.house.devices.values()
-        if device.node.nwk is not None
-    }
 
 
 def scratch_places(folder: Path, *, capture: Path | None, keys: Path | None, facts: Path | None) -> Places:

@@ -44,7 +44,7 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class PreemptionRow(msgspec.Struct, kw_only=True, frozen=True):
-    """An image that had to leave the slot; ``stage`` says how far it was."""
+    """An image that had to go though somebody still wanted it; ``stage``: on the "wan", or on the "han"."""
 
     stage: str
     image: str
@@ -67,6 +67,7 @@ class RebuiltRow(msgspec.Struct, kw_only=True, frozen=True):
     """An upgrade file as a stranger with the keys reads it from the capture."""
 
     image: str
+    file: str
     device: str
     bytes: int
     sha256: str
@@ -187,10 +188,21 @@ class Collector:
         )
 
     def _preempted(self, fact: Fact) -> None:
+        if not fact.unfinished:
+            return  # nobody needed it any more: the space was free
         self._report.preemptions.append(
-            PreemptionRow(stage=fact.stage, image=fact.image, by=fact.by, at=fact.at, why=fact.why)
+            PreemptionRow(
+                stage=_STAGES.get(fact.stage, fact.stage),
+                image=fact.image,
+                by=fact.by,
+                at=fact.at,
+                why=fact.why,
+            )
         )
 
+
+_STAGES = {"arriving": "wan", "stored": "han"}
+"""How far an image was: on its way to the hub, or in the slot and being downloaded or waiting to be."""
 
 _TAKERS = {
     ("dsp", "request.accepted"): "_accepted",

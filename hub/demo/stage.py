@@ -17,12 +17,13 @@ from pathlib import Path
 import msgspec
 
 from han.clock import Utc
-from han.facts import Facts
+from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
 from han.sim.dongle.houses import forget_house, register_house
 from han.sim.home import DeviceDescription, Home, Kind
 from han.sim.house import House
 from hub import messages
+from hub.dcc.carriage import CarriageSettings
 from hub.dcc.dsp import Dsp
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Store
@@ -40,6 +41,8 @@ from ota.image import Header
 
 _HOUSE = "demo-house"
 _PAN_ID, _CHANNEL = 0x6742, 15
+_CHUNK = 4096
+"""Octets of image in one message: small, so that even a small image is under way for a while."""
 WATCHDOG_PERIOD = 3600.0
 """Seconds between two questions whether the dongle lives. bellows asks every ten, which would make the three
 weeks of the story cost minutes."""
@@ -77,6 +80,8 @@ class Stage:
     _envelopes: Envelopes
     _loop: asyncio.AbstractEventLoop
     files: list[UpgradeFile] = field(default_factory=list)
+    addresses: dict[int, Eui64] = field(default_factory=dict)
+    """Who had which network address; the hub tells."""
     _state: HubState | None = None
 
     @property
@@ -95,7 +100,7 @@ class Stage:
 
     def adopt_image(self, device: DeviceDescription, data: bytes) -> UpgradeFile:
         """An upgrade file from outside, which the house's device was made to fit."""
-        return self._kept(UpgradeFile(device.kind.value, Header.parse(data).file_version, data))
+        return self._kept(UpgradeFile(device, Header.parse(data).file_version, data))
 
     def _kept(self, file: UpgradeFile) -> UpgradeFile:
         if all(known.image_id != file.image_id for known in self.files):
@@ -104,11 +109,16 @@ class Stage:
                 "story",
                 "image.made",
                 image=file.image_id,
-                device_type=file.device_type,
+                device=file.device.name,
                 version=f"{file.version:08X}",
                 size=len(file.data),
             )
         return file
+
+    def hear(self, fact: Fact) -> None:
+        """Note where the hub says that a device is."""
+        if fact.who == "hub" and fact.what in ("device.joined", "device.moved"):
+            self.addresses[fact.nwk] = Eui64.parse(fact.device)
 
     async def admit(self, device: DeviceDescription) -> None:
         """Ask the hub over MQTT to admit a device, as `gbhan join` does."""
@@ -214,7 +224,7 @@ async def open_stage(
             Dsp(
                 dsp_mailbox,
                 store,
-                DspSettings(),
+                DspSettings(carriage=CarriageSettings(chunk_size=_CHUNK)),
                 facts=facts,
                 utc=utc,
                 new_id=lambda: f"{dsp_dice.getrandbits(128):032x}",
@@ -244,6 +254,7 @@ async def open_stage(
             _loop=loop,
         )
         stack.callback(facts.subscribe(stage.collector.hear))
+        stack.callback(facts.subscribe(stage.hear))
         await user.on(messages.topic(hub.eui64, HubState.TOPIC), stage.hear_state)
         await user.on(messages.topic(hub.eui64, "response/join"), stage.hear_response)
         yield stage

@@ -39,6 +39,13 @@ from ota.eui64 import Eui64
 BAUD_RATES = (115200, 460800, 57600)
 """What common dongles run at; `probe` tries them in this order when the URL names none."""
 
+_TOLD = {
+    Step.RESUME: "network.resumed",
+    Step.ADOPT: "network.adopted",
+    Step.FORM: "network.formed",
+    Step.REPLACE: "network.replaced",
+}
+
 _DEAD = (NcpFailure, EzspError, TimeoutError, AssertionError)
 """What bellows raises while it talks to something that is no EZSP dongle, or a dying one."""
 
@@ -156,8 +163,7 @@ async def open_radio(
                 raise SurroundingsError(f"{settings.url}: the dongle lost its network while it started")
     facts.say(
         "radio",
-        "network.up",
-        how=step.name.lower(),
+        _TOLD[step],
         eui64=str(running.eui64),
         extended_pan_id=str(running.extended_pan_id),
         pan_id=running.pan_id,
@@ -277,6 +283,8 @@ async def _explained(name: str, url: RadioUrl) -> AsyncIterator[None]:
             " baud rate (gbhan radio probe tries the usual ones), and that its firmware is NCP, not RCP"
         ) from error
     except (ConnectionError, SerialException, OSError) as error:
+        if url.path.startswith("sim:") and getattr(error, "errno", None) is None:
+            raise OurError(f"radio {name!r}: {error}") from error
         raise SurroundingsError(
             f"{name} cannot be opened: {error.strerror or error}. Is the dongle there, or the program that"
             " serves it running?"
@@ -322,10 +330,10 @@ def _port(url: str) -> int | None:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What is at the other end of a port."""
+    """What is at the other end of a port; ``baudrate`` only where there is a serial line."""
 
     url: str
-    baudrate: int
+    baudrate: int | None
     ezsp_version: int
     firmware: str | None
     manufacturer: str | None
@@ -351,7 +359,7 @@ async def probe(url: str) -> ProbeResult:
     """
     parsed = RadioUrl.parse(url)
     is_port = parsed.path.startswith("/")
-    rates = BAUD_RATES if is_port and parsed.baudrate is None else (parsed.baudrate or BAUD_RATES[0],)
+    rates = BAUD_RATES if is_port and parsed.baudrate is None else (parsed.baudrate,)
     async with _explained(url, parsed):
         for baudrate in rates[:-1]:
             with contextlib.suppress(*_DEAD):
@@ -359,7 +367,7 @@ async def probe(url: str) -> ProbeResult:
         return await _probe_at(url, parsed, rates[-1])
 
 
-async def _probe_at(url: str, parsed: RadioUrl, baudrate: int) -> ProbeResult:
+async def _probe_at(url: str, parsed: RadioUrl, baudrate: int | None) -> ProbeResult:
     ezsp = bellows.ezsp.EZSP(_device_config(RadioUrl(parsed.path, baudrate, parsed.flow_control)))
     await ezsp.connect(use_thread=False)
     try:

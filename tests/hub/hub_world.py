@@ -1,7 +1,7 @@
 """A house with devices in it, a head end, and a hub between them that may crash at any moment.
 
-The devices run the project's own OTA client over a link with a delay and seeded loss; there is no radio. They outlive
-the hub, as real ones do.
+The devices run the project's own OTA client over a link with a delay and seeded loss; there is no radio. They
+outlive the hub, as real ones do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import contextlib
 import hashlib
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
+from hub_faulty_disk import FaultyDisk
 
 from han.clock import Utc
 from han.coordinator import DeliveryFailed, DeviceJoined, PayloadTooLong, RadioGone, UnknownDevice
@@ -51,6 +54,7 @@ from hub.messages import (
     ImageChunk,
     ImageOffer,
     ImageWanted,
+    JoinRequest,
     Progress,
     Response,
     Target,
@@ -76,6 +80,7 @@ KINDS = {GSME: "GSME", PPMID: "PPMID", HCALCS: "HCALCS", SILENT: "PPMID", OTHER:
 IMAGE_TYPES = {"GSME": 0x0001, "PPMID": 0x0084, "HCALCS": 0x0085}
 INSTALL_CODE = "83fed3407a939723a5c639b26916d505c3b5"
 TICK = 0.01
+SUPPLIER = derive_private_key(0x5EC0007, SECP256R1())
 
 
 def image_for(kind: str, version: int = 2, size: int = 1500, hardware: HardwareRange | None = None) -> bytes:
@@ -88,17 +93,11 @@ def image_for(kind: str, version: int = 2, size: int = 1500, hardware: HardwareR
     )
     body = random.Random(f"{kind} {version}").randbytes(size)
     signed = layout_for(kind) is not layout_for("PPMID")
-    return GbcsImage.build(header, body, _unsigned(body) if signed else None).to_bytes()
-
-
-def _unsigned(body: bytes):
-    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
-
-    return authorise(body, derive_private_key(0x5EC0007, SECP256R1()))
+    return GbcsImage.build(header, body, authorise(body, SUPPLIER) if signed else None).to_bytes()
 
 
 def image_hash(kind: str, data: bytes) -> str:
-    return manufacturer_image_hash(GbcsImage.parse(data, layout_for(kind)).manufacturer_image).hex()
+    return manufacturer_image_hash(GbcsImage.read(data, layout_for(kind)).manufacturer_image).hex()
 
 
 def image_id(data: bytes) -> str:
@@ -142,6 +141,11 @@ class Device:
         self.client.start(self.now)
         self.open_tunnel()
         self.settle()
+
+    def power_off(self) -> None:
+        self.is_asleep = True
+        if self.alarm is not None:
+            self.alarm.cancel()
 
     def open_tunnel(self) -> None:
         self.say(
@@ -414,7 +418,15 @@ class HeadEnd:
 class World:
     """Broker, head end, house and hub on the test's virtual loop."""
 
-    def __init__(self, directory, disk, *, loss: float = 0.0, settings: HubSettings | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        disk: FaultyDisk,
+        *,
+        loss: float = 0.0,
+        query_every: float = 60.0,
+        settings: HubSettings | None = None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.facts = Facts(self.loop.time)
         self.told = []
@@ -422,6 +434,7 @@ class World:
         self.utc = Utc(self.loop)
         self.house = FakeHouse(loss=loss)
         self.settings = settings or HubSettings()
+        self.query_every = query_every
         self.disk = disk
         self.broker = EmbeddedBroker.on_socket(directory / "broker")
         self.head_end: HeadEnd = None  # type: ignore[assignment]
@@ -477,11 +490,9 @@ class World:
         await self.hub.crash()
         await self.stop()
 
-    async def join(self, *devices: Eui64, **settings) -> None:
-        from hub.messages import JoinRequest
-
+    async def join(self, *devices: Eui64) -> None:
         for device in devices:
-            self.house.add(device, **settings)
+            self.house.add(device, query_every=self.query_every)
             answer = await self.head_end.ask(
                 JoinRequest(
                     device=str(device),
@@ -495,6 +506,3 @@ class World:
 
     def whys(self, what: str) -> list[str]:
         return [fact.why for fact in self.told if fact.what == what]
-
-
-__all__ = ["UTC", "datetime"]

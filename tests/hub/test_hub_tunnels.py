@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from han.zcl import (
@@ -63,7 +65,7 @@ def test_a_device_that_does_not_answer_is_asked_again_ever_more_seldom():
         assert due is not None
         now = due
         ends.tick(now)
-    gaps = [late - early for early, late in zip(asked, asked[1:], strict=False)]
+    gaps = [late - early for early, late in itertools.pairwise(asked)]
     assert gaps[0] == 40.0
     assert gaps == sorted(gaps)
     assert gaps[-1] == 930.0

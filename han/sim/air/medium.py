@@ -157,23 +157,32 @@ class Air:
             return
         self._listeners[channel].append(radio)
         for flight in self._flying[channel]:
-            if flight.deaf is None:
-                flight.deaf = []
-            flight.deaf.append(radio)
+            if flight.start < self.timeline.now:
+                flight.deaf = [*(flight.deaf or ()), radio]
 
     def busy(self, radio: Transceiver, channel: int, since: float) -> bool:
         """Whether ``radio`` has sensed energy on ``channel`` at any moment from ``since`` until now."""
-        flying = self._flying[channel]
         landed = self._landed.get(channel)
+        recent = [flight for flight in self._flying[channel] if flight.start <= self.timeline.now]
+        if landed is not None and landed.end > since:
+            recent.append(landed)
         if self._hears is None:
-            return bool(flying) or (landed is not None and landed.end > since)
-        recent = [*flying, landed] if landed is not None and landed.end > since else flying
+            return bool(recent)
         return any(flight.sender is radio or self._hears(flight.sender, radio) for flight in recent)
 
     def transmit(
-        self, sender: Transceiver, channel: int, psdu: bytes, sent: Callable[..., object], *args: object
+        self,
+        sender: Transceiver,
+        channel: int,
+        psdu: bytes,
+        sent: Callable[..., object],
+        *args: object,
+        delay: float = 0.0,
     ) -> None:
         """Put a PSDU, FCS included, on the air; call ``sent(*args)`` when it is out, before anyone hears it.
+
+        ``delay`` is the seconds that the radio takes to turn from listening to sending; there is no energy on
+        the channel until they are over.
 
         Raises:
             ValueError: if the PSDU is longer than 127 octets.
@@ -181,16 +190,14 @@ class Air:
         if len(psdu) > MAX_PSDU:
             raise ValueError(f"a PSDU has at most {MAX_PSDU} octets, this one has {len(psdu)}")
         timeline = self.timeline
-        start = timeline.now
+        start = timeline.now + delay
         end = start + (PHY_OVERHEAD + len(psdu)) * SECONDS_PER_OCTET
         flight = Flight(sender, channel, psdu, start, end)
         flying = self._flying[channel]
-        if flying:
-            for other in flying:
-                if other.overlaps is None:
-                    other.overlaps = []
-                other.overlaps.append(flight)
-            flight.overlaps = list(flying)
+        for other in flying:
+            if other.start < end and start < other.end:
+                other.overlaps = [*(other.overlaps or ()), flight]
+                flight.overlaps = [*(flight.overlaps or ()), other]
         flying.append(flight)
         self.flights += 1
         timeline.at(end, self._land, flight, sent, args)

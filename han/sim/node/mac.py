@@ -94,7 +94,7 @@ class Mac:
         self._active: _Job | None = None
         self._next: Handle | None = None
         self._free_at = 0.0
-        self._acknowledging: Handle | None = None
+        self._acknowledging: MacFrame | None = None
         self._heard: dict[int | Eui64 | None, tuple[int, float]] = {}
         self._waiting: dict[int | Eui64, deque[tuple[_Job, Handle]]] = {}
 
@@ -148,7 +148,7 @@ class Mac:
             return
         if frame.ack_request and frame.destination != BROADCAST:
             self._counters.mac_rx_unicast += 1
-            self._acknowledging = self._timeline.after(TURNAROUND, self._acknowledge, frame, lqi, rssi)
+            self._acknowledge(frame, lqi, rssi)
         else:
             self._counters.mac_rx_broadcast += 1
             self._on_frame(frame, lqi, rssi)
@@ -197,7 +197,8 @@ class Mac:
         if self._acknowledging is not None or self._air.busy(self, channel, since):
             self._channel_was_busy(job)
         else:
-            self._next = self._timeline.after(TURNAROUND, self._launch, job)
+            self._next = None
+            self._air.transmit(self, channel, job.psdu, self._launched, job, delay=TURNAROUND)
 
     def _channel_was_busy(self, job: _Job) -> None:
         job.backoffs += 1
@@ -209,16 +210,6 @@ class Mac:
             return
         job.exponent = min(job.exponent + 1, MAX_BE)
         self._back_off(job)
-
-    def _launch(self, job: _Job) -> None:
-        channel = self.channel
-        if channel is None:
-            return
-        if self._acknowledging is not None:
-            self._channel_was_busy(job)
-            return
-        self._next = None
-        self._air.transmit(self, channel, job.psdu, self._launched, job)
 
     def _launched(self, job: _Job) -> None:
         if job is not self._active:
@@ -272,9 +263,8 @@ class Mac:
         job.on_done(False)
 
     def _silence(self) -> None:
-        for handle in (self._next, self._acknowledging):
-            if handle is not None:
-                handle.cancel()
+        if self._next is not None:
+            self._next.cancel()
         for queue in self._waiting.values():
             for _, expiry in queue:
                 expiry.cancel()
@@ -291,10 +281,11 @@ class Mac:
             return
         pending = frame.type is FrameType.COMMAND and frame.source in self._waiting
         ack = (_ACKS_PENDING if pending else _ACKS)[frame.sequence]
-        self._air.transmit(self, channel, ack, self._acknowledged, frame, lqi, rssi)
+        self._acknowledging = frame
+        self._air.transmit(self, channel, ack, self._acknowledged, frame, lqi, rssi, delay=TURNAROUND)
 
     def _acknowledged(self, frame: MacFrame, lqi: int, rssi: int) -> None:
-        if self._acknowledging is None:
+        if self._acknowledging is not frame:
             return  # switched off meanwhile
         self._acknowledging = None
         source = frame.source

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-import signal
-import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import click
 
-from han.clock import Utc
 from han.facts import Fact, Facts, write_facts
 from hub.cli.options import Duration, Eui64Type, HostPort, read_secret
-from hub.dcc import errors as dcc_errors
+from hub.cli.program import clock, exit_statuses, human, run
 from hub.dcc.carriage import CarriageSettings
 from hub.dcc.controls import BatchSettings, InProgress, Retries
 from hub.dcc.door import Door, DoorSettings
@@ -23,12 +22,9 @@ from hub.dcc.dsp import Dsp
 from hub.dcc.requests import Rules
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Store
-from hub.errors import HubError
-from hub.errors import SurroundingsError as HubSurroundingsError
+from hub.errors import OurError
 from hub.mqtt import BrokerAddress, Mailbox, MailboxSettings
 from ota.eui64 import Eui64
-
-_BAD_INPUT, _SURROUNDINGS = 2, 3
 
 _DEFAULTS = DspSettings()
 _CARRIAGE = _DEFAULTS.carriage
@@ -104,53 +100,67 @@ def dsp(
     It takes Service Requests at its door (see gbhan request), carries images to the Communications Hubs over
     MQTT, and keeps the story of each request in the database.
     """
-    try:
+    with exit_statuses():
+        with _wrong_usage():
+            settings = _settings(**options)
         program = _Program(
             broker=BrokerAddress.parse(options["mqtt_url"], options["insecure"]),
             database=database,
             door=_door(**options),
-            settings=_settings(**options),
+            settings=settings,
             hubs=hubs,
             client_id=client_id,
         )
-        to_file = None if facts is None else facts.open("a", buffering=1)
-    except (HubError, dcc_errors.DccError, ValueError, OSError) as error:
-        _stop(error, _BAD_INPUT)
-    try:
-        asyncio.run(_run(program, to_file, as_json=as_json, verbose=verbose))
-    except (dcc_errors.SurroundingsError, HubSurroundingsError) as error:
-        _stop(error, _SURROUNDINGS)
-    except (HubError, dcc_errors.DccError) as error:
-        _stop(error, _BAD_INPUT)
-    finally:
-        if to_file is not None:
-            to_file.close()
+        with _opened(facts) as to_file:
+            run(_serve(program, to_file, as_json=as_json, verbose=verbose))
 
 
-async def _run(program: _Program, to_file: IO[str] | None, *, as_json: bool, verbose: bool) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    facts = Facts(loop.time)
-    utc = Utc(loop)
-    facts.subscribe(lambda fact: _show(fact, utc, as_json=as_json, verbose=verbose))
+async def _serve(program: _Program, to_file: IO[str] | None, *, as_json: bool, verbose: bool) -> None:
+    """Serve until cancelled."""
+    utc, seconds = clock()
+    facts = Facts(seconds)
+    facts.subscribe(lambda fact: _show(fact, as_json=as_json, verbose=verbose))
     if to_file is not None:
         write_facts(facts, to_file)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    store = Store(program.database)
-    mailbox = Mailbox(
-        MailboxSettings(program.broker, program.client_id), who="dsp", facts=facts, dice=random.Random()
-    )
-    head_end = Dsp(mailbox, store, program.settings, facts=facts, utc=utc, new_id=lambda: uuid.uuid4().hex)
-    try:
-        async with mailbox, head_end, Door(head_end, program.door) as door:
+    dice = random.SystemRandom()
+    mailbox = Mailbox(MailboxSettings(program.broker, program.client_id), who="dsp", facts=facts, dice=dice)
+    with contextlib.closing(Store(program.database)) as store:
+        head_end = Dsp(
+            mailbox,
+            store,
+            program.settings,
+            facts=facts,
+            utc=utc,
+            new_id=lambda: f"{dice.getrandbits(128):032x}",
+        )
+        # The head end first: what the broker has kept for us must find its handlers.
+        async with head_end, mailbox, Door(head_end, program.door) as door:
             for hub in program.hubs:
                 head_end.enrol_hub(hub)
             facts.say("dsp", "dsp.listening", url=door.url, broker=str(program.broker))
-            await stop.wait()
-    finally:
-        store.close()
+            await asyncio.Event().wait()
+
+
+@contextlib.contextmanager
+def _wrong_usage() -> Iterator[None]:
+    """Settings that contradict each other were given on the command line."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[IO[str] | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("a", buffering=1)
+    except OSError as error:
+        raise OurError(f"--facts {path} cannot be written: {error}") from None
+    with file:
+        yield file
 
 
 def _door(
@@ -218,16 +228,8 @@ _IMPORTANT = frozenset(
 )
 
 
-def _show(fact: Fact, utc: Utc, *, as_json: bool, verbose: bool) -> None:
+def _show(fact: Fact, *, as_json: bool, verbose: bool) -> None:
     if as_json:
         click.echo(fact.to_json())
     elif verbose or fact.what in _IMPORTANT:
-        details = "  ".join(
-            f"{name}={value}" for name, value in fact.fields.items() if value not in ("", None)
-        )
-        click.echo(f"{utc.now():%H:%M:%S}  {fact.what}  {details}", err=True)
-
-
-def _stop(error: Exception, status: int) -> NoReturn:
-    click.echo(f"gbhan dsp: {error}", err=True)
-    raise SystemExit(status)
+        click.echo(human(fact), err=True)

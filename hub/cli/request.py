@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import click
 import msgspec
 
 from hub.cli.options import Eui64Type, read_secret
+from hub.cli.program import BAD_INPUT, FAILED, exit_statuses, run
 from hub.dcc.client import DspAddress, DspClient
 from hub.dcc.contract import Answered, Standing
-from hub.dcc.errors import DccError, SurroundingsError
+from hub.dcc.errors import TheirError
 from hub.dcc.requests import (
     ActivateFirmware,
     ReadFirmwareVersion,
@@ -24,8 +26,6 @@ from hub.dcc.requests import (
 from ota.errors import OtaError
 from ota.eui64 import Eui64
 from ota.gbcs_image import GbcsImage, likely_layout
-
-_FAILED, _BAD_INPUT, _SURROUNDINGS = 1, 2, 3
 
 
 @click.command(epilog="Example: gbhan request 11.4 --image ppmid.ota --device 00-DB-12-34-56-78-90-A4 --wait")
@@ -61,28 +61,32 @@ def request(
     Exit status: 0 accepted (with --wait: and ended well), 1 refused or ended badly, 2 bad input, 3 no DSP
     stub.
     """
-    try:
+    with exit_statuses(), _bad_input():
         address = DspAddress(url=url, token=read_secret(token_file), authority=authority)
-        if service == "status":
-            if not details["request_id"]:
-                raise click.UsageError("status needs --id, the RequestID")
+        if service != "status":
+            asked = _service_request(service, devices, **details)
+        elif details["request_id"]:
             asked = None
         else:
-            asked = _service_request(service, devices, **details)
-        answer, standing = asyncio.run(_converse(address, asked, details["request_id"] or "", wait=wait))
-    except SurroundingsError as error:
-        click.echo(f"gbhan request: {error}", err=True)
-        raise SystemExit(_SURROUNDINGS) from None
-    except (DccError, OtaError) as error:
-        click.echo(f"gbhan request: {error}", err=True)
-        raise SystemExit(_BAD_INPUT) from None
+            raise click.UsageError("status needs --id, the RequestID")
+        answer, standing = run(_converse(address, asked, details["request_id"] or "", wait=wait))
     if as_json:
         click.echo(msgspec.json.encode({"response": answer, "standing": standing}))
     else:
         _print_answer(answer)
         _print_standing(standing)
     went_well = (answer is None or answer.ok) and (standing is None or not standing.finished or standing.ok)
-    raise SystemExit(0 if went_well else _FAILED)
+    raise SystemExit(0 if went_well else FAILED)
+
+
+@contextlib.contextmanager
+def _bad_input() -> Iterator[None]:
+    """A file or a field that is wrong was given on the command line: that is bad input, no failed job."""
+    try:
+        yield
+    except (TheirError, OtaError) as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(BAD_INPUT) from None
 
 
 async def _converse(

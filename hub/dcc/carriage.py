@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hub.dcc.controls import Attempts, Retries, Service
-from hub.dcc.errors import OurError
 from hub.dcc.lifecycle import Happening
 from hub.dcc.records import Errand
+from hub.errors import OurError
 from hub.messages import ImageWanted, Response
 
 _NOT_AVAILABLE = "not-available"

@@ -13,8 +13,9 @@ import aiohttp
 import msgspec
 
 from hub.dcc import contract
-from hub.dcc.errors import OurError, SurroundingsError, TheirError
+from hub.dcc.errors import TheirError
 from hub.dcc.requests import ServiceRequest
+from hub.errors import OurError, SurroundingsError
 
 T = TypeVar("T")
 

@@ -29,11 +29,11 @@ from hub.dcc.carriage import (
 )
 from hub.dcc.controls import Service
 from hub.dcc.delivery import DELIVERY, Delivery
-from hub.dcc.errors import OurError
 from hub.dcc.post import Post
 from hub.dcc.records import Errand, KeptRequest, Notice
 from hub.dcc.store import Change, Store
 from hub.dcc.wait import Alarm
+from hub.errors import OurError
 from hub.messages import (
     ActivateRequest,
     Envelopes,

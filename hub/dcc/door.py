@@ -23,8 +23,9 @@ from aiohttp import web
 
 from hub.dcc import contract
 from hub.dcc.dsp import Dsp
-from hub.dcc.errors import OurError, SurroundingsError, TheirError
+from hub.dcc.errors import TheirError
 from hub.dcc.requests import MAXIMUM_IMAGE
+from hub.errors import OurError, SurroundingsError
 from hub.mqtt import IN_WORDS, is_loopback
 
 _LARGEST_BODY = MAXIMUM_IMAGE * 4 // 3 + 2_000_000

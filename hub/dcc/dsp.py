@@ -49,7 +49,8 @@ class Dsp:
     """The DSP stub and the CSP model. Use it as ``async with Dsp(...) as dsp`` in one task.
 
     Args:
-        post: our place at the broker, connected; it stays the caller's to close.
+        post: our place at the broker; it stays the caller's. Where the broker keeps sessions, connect it
+            after entering the Dsp: what the broker has kept must find the handlers, or is lost.
         store: the database; it stays the caller's to close.
         settings: see DspSettings.
         facts: what happens is said here.

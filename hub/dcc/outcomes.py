@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hub.dcc.errors import OurError
 from hub.dcc.lifecycle import Result, Stage
 from hub.dcc.records import Part
 from hub.dcc.store import Change
+from hub.errors import OurError
 from ota.eui64 import Eui64
 
 

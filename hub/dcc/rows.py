@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, u
 
 from hub.dcc import tables
 from hub.dcc.controls import Service
-from hub.dcc.errors import OurError
 from hub.dcc.inventory import Device, DeviceStatus
 from hub.dcc.lifecycle import Result, Stage
 from hub.dcc.records import Errand, KeptRequest, Notice, Part, StoryLine
+from hub.errors import OurError
 from ota.eui64 import Eui64
 
 

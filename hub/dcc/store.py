@@ -20,8 +20,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from hub.dcc import tables
-from hub.dcc.errors import OurError, SurroundingsError
 from hub.dcc.rows import Errands, Inventory, Notices, Parts, Requests, Story, read_number
+from hub.errors import OurError, SurroundingsError
 
 
 class Store:

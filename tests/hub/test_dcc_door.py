@@ -17,9 +17,10 @@ from dcc_world import HCALCS, HUB, IHD, INVENTORY, PPMID, Broker, Hub, make_dsp,
 
 from hub.dcc.client import DspAddress, DspClient
 from hub.dcc.door import Door, DoorSettings
-from hub.dcc.errors import OurError, SurroundingsError, TheirError
+from hub.dcc.errors import TheirError
 from hub.dcc.requests import ActivateFirmware, ReadFirmwareVersion, UpdateFirmware, UpdatePpmidFirmware
 from hub.dcc.store import Store
+from hub.errors import OurError, SurroundingsError
 from hub.mqtt import IN_WORDS
 
 IMAGE = upgrade_file()

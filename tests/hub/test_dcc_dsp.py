@@ -33,7 +33,6 @@ from han.clock import Utc
 from han.facts import Fact, Facts
 from hub.dcc.controls import DAY, HOUR, BatchSettings, InProgress, Milestone, Service
 from hub.dcc.dsp import Dsp
-from hub.dcc.errors import OurError
 from hub.dcc.lifecycle import Result
 from hub.dcc.outcomes import Outcome
 from hub.dcc.requests import (
@@ -47,6 +46,7 @@ from hub.dcc.requests import (
 )
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Change, Store
+from hub.errors import OurError
 from hub.messages import ROOT, DeviceEntry, ImageOffer, MessageError
 
 IMAGE = upgrade_file()

@@ -8,10 +8,10 @@ import pytest
 from dcc_world import HUB, INVENTORY, OTHER_HUB, PPMID
 
 from hub.dcc.controls import Service
-from hub.dcc.errors import OurError, SurroundingsError
 from hub.dcc.lifecycle import Result, Stage
 from hub.dcc.records import Errand, Notice, Part, StoryLine
 from hub.dcc.store import Store
+from hub.errors import OurError, SurroundingsError
 
 PART = Part(
     request_id="R",

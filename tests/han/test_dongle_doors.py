@@ -266,6 +266,12 @@ async def test_a_simulated_port_cannot_be_used_without_a_loop():
         serialx.serial_for_url("sim://doors").open()
 
 
+async def test_importing_the_simulation_registers_the_scheme():
+    handler = serialx.common.get_uri_handler("sim://demo")
+
+    assert handler.unique_scheme == "sim://"
+
+
 # Houses by name
 
 

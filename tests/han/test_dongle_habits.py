@@ -362,6 +362,43 @@ def test_the_dongle_hears_its_own_broadcast(version):
     assert len(host.named("messageSentHandler")) == 1
 
 
+def test_the_dongle_reports_what_its_stack_answered_as_if_the_host_had_sent_it(version):
+    host = real(version)
+    host.expect_device()
+    device, _ = join_device(host.desk)
+    host.callbacks.clear()
+    answers = []
+    device.on_zdo = answers.append
+
+    # Active_EP_req for the coordinator, transaction 0x21.
+    device.send(SendRequest(0, 0, 0x0005, 0, 0, bytes.fromhex("210000")), lambda _: None)
+    host.desk.run(0.5)
+
+    assert [(m.cluster, m.payload) for m in answers] == [(0x8005, bytes.fromhex("21 00 0000 01 01"))]
+    (sent,) = host.named("messageSentHandler")
+    assert sent.fields["messageTag" if version < 14 else "message_tag"] == 0xFF
+    assert host.named("incomingMessageHandler") == []
+
+
+def test_zdo_requests_are_handed_up_as_the_host_configured_it(version):
+    host = Host(Desk(Personality(ezsp=version)), version).connect()
+    host.add_endpoint()
+    host.call("setConfigurationValue", t.EzspConfigId.CONFIG_APPLICATION_ZDO_FLAGS, 3)
+    host.form()
+    host.expect_device()
+    device, _ = join_device(host.desk)
+    host.callbacks.clear()
+
+    device.send(SendRequest(0, 0, 0x0005, 0, 0, bytes.fromhex("210000")), lambda _: None)
+    device.send(SendRequest(0, 0, 0x0021, 0, 0, bytes.fromhex("22")), lambda _: None)
+    host.desk.run(0.5)
+
+    aps = [
+        c.fields["apsFrame" if version < 14 else "aps_frame"] for c in host.named("incomingMessageHandler")
+    ]
+    assert [(f.clusterId, int(f.options) & 0x4000) for f in aps] == [(0x0005, 0), (0x0021, 0x4000)]
+
+
 def test_a_group_that_the_host_joined_is_heard(version):
     host = real(version)
     entry = t.EmberMulticastTableEntry(multicastId=0x4A5B, endpoint=1, networkIndex=0)

@@ -145,6 +145,13 @@ class Ash:
         """The EZSP frames that the host has not acknowledged, oldest first."""
         return [frame.payload for frame in self._outstanding]
 
+    def repetitions(self) -> list[bytes]:
+        """The same as octets for the line, as they would be sent again."""
+        return [
+            ash_frames.data_frame(frame.number, again=True, ack=self._expected, payload=frame.payload)
+            for frame in self._outstanding
+        ]
+
     def callbacks_are_welcome(self, now: float) -> bool:
         """False while the host has said nRdy: then only answers may be sent."""
         return self._not_ready_until is None or now >= self._not_ready_until

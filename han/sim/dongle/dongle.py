@@ -220,7 +220,7 @@ class Dongle:
         self, reason: ResetCode, *, boot_time: float | None = None, says_error: bool = False
     ) -> None:
         self._facts.say(self.name, "dongle.reset", why=reason.name)
-        stale = self._ash.unacknowledged
+        stale = self._ash.repetitions()
         self._firmware.halt()
         self._node.crash()
         self._line.silence()
@@ -257,8 +257,8 @@ class Dongle:
         """What comes out of the port while the processor restarts: stale frames, and a torn one."""
         if self._ash.state is not State.BOOTING:
             return
-        for number, payload in enumerate(stale[:2]):
-            self._line.write_to_host(data_frame(number, again=True, ack=0, payload=payload))
+        for frame in stale:
+            self._line.write_to_host(frame)
         torn = data_frame(self._dice.randrange(8), again=False, ack=0, payload=self._dice.randbytes(8))
         self._line.write_to_host(torn[3:])
         if self._dice.random() < 0.25:

@@ -49,6 +49,10 @@ CONTENTS_POLICY: Final = 0x04
 TAG_AND_CONTENTS: Final = 0x41
 OWN_LQI: Final = 255
 OWN_RSSI: Final = 0
+NOT_THE_HOSTS: Final = 0xFF
+"""The message tag in reports of messages that the stack sent by itself."""
+ANSWERED_AFTER: Final = 0.03
+"""About when the stack's own answer to a ZDO request is through; it does not tell us."""
 VIA_BINDING: Final = 2
 VIA_ADDRESS_TABLE: Final = 1
 
@@ -247,6 +251,8 @@ class Messaging:
         elif cluster in STACK_ANSWERS:
             if flags & APP_RECEIVES_SUPPORTED:
                 self.received(message)
+            if self._personality.own_broadcasts and not message.broadcast:
+                self._timeline.after(ANSWERED_AFTER, self._tell_own_answer, message)
         elif flags & APP_HANDLES_UNSUPPORTED:
             self.received(message, frames.OPTION_ZDO_RESPONSE_REQUIRED)
 
@@ -295,6 +301,12 @@ class Messaging:
         self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters)
         if self._faults.repeated_callbacks:
             self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters)
+
+    def _tell_own_answer(self, request: Received) -> None:
+        """Hosts are told of messages that the stack sent by itself as if they were theirs."""
+        aps = ApsFrame(ZDO_PROFILE, request.cluster | ZDO_RESPONSE, 0, 0, frames.OPTION_ROUTE_DISCOVERY, 0, 0)
+        answer = Outgoing(frames.OUTGOING_DIRECT, request.source, aps, NOT_THE_HOSTS, 0, b"")
+        self._tell_sent(answer, 0, Status.OK)
 
     def _tell_sender(self, message: Received) -> None:
         """Up to version 13 the sender's EUI-64 comes in a callback of its own, right before the message."""

@@ -84,6 +84,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._envelopes = Envelopes(bearings.utc.now, bearings.new_id)
         self._radio = "up"
+        self._is_halted = False
         self._ready = asyncio.Event()
         self._told: dict[Eui64, float] = {}
         self._slot_alarm: asyncio.TimerHandle | None = None
@@ -191,11 +192,16 @@ class Hub:
         self._stop()
         await self._house.close()
 
-    async def crash(self) -> None:
-        """Stop dead, as in a power cut: no goodbye, nothing more written, sent or taken. For tests."""
+    def halt(self) -> None:
+        """Stop dead in this instant, as in a power cut: nothing more is written, sent or taken."""
+        self._is_halted = True
         self._stop()
         self._mailbox.crash()
         self._facts.say("hub", "hub.crashed")
+
+    async def crash(self) -> None:
+        """Stop dead and let go of the serial line, as a system does for a killed process. For tests."""
+        self.halt()
         await self._house.close()
 
     def _stop(self) -> None:
@@ -219,6 +225,8 @@ class Hub:
 
     def _heard(self, sender: Eui64, cluster: int, zcl: bytes, aps_secured: bool) -> None:  # noqa: FBT001 - the seam's
         del aps_secured
+        if self._is_halted:
+            return
         try:
             frame = ZclFrame.parse(zcl)
         except TheirError as error:
@@ -239,6 +247,8 @@ class Hub:
                 self._line.post(sender, cluster, answer)
 
     def _happened(self, event: Event) -> None:
+        if self._is_halted:
+            return
         match event:
             case DeviceJoined() | DeviceMoved() | DeviceLeft():
                 self.devices.moved(event)

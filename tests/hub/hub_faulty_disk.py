@@ -19,6 +19,7 @@ class FaultyDisk:
         self._safe: dict[str, bytes] = {}
         self._unsafe_names: list[tuple[str, str | None]] = []
         self.steps_left: int | None = None
+        self.on_cut = lambda: None
         self.steps = 0
 
     def names(self) -> list[str]:
@@ -79,4 +80,5 @@ class FaultyDisk:
         if self.steps_left is not None:
             self.steps_left -= 1
             if self.steps_left <= 0:
+                self.on_cut()
                 raise PowerCutError

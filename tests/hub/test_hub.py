@@ -155,7 +155,7 @@ async def test_a_gas_image_that_is_needed_keeps_the_slot(tmp_path):
 
 
 async def test_an_image_nobody_collects_is_held_on_day_15_and_displaced_on_day_20(tmp_path):
-    async with home(tmp_path, PPMID, OTHER) as world:
+    async with home(tmp_path, PPMID, OTHER, query_every=6 * 3600.0) as world:
         world.house.devices[PPMID].power_off()
         first = image_for("PPMID")
         await world.head_end.offer(first, PPMID)

@@ -1,0 +1,136 @@
+"""The hub may die at any step of an update; the request ends well, and each alert is told once.
+
+A step is a frame on the air, or one operation of the disk. Nothing of the hub survives but its disk, and of
+that only what was synchronised. The head end asks again when it gets no answer, as a CSP does.
+"""
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+from hub_faulty_disk import FaultyDisk, PowerCutError
+from hub_world import HCALCS, PPMID, World, image_for, image_hash
+
+from hub.errors import SurroundingsError
+from hub.messages import ActivateRequest
+
+PPMID_IMAGE = image_for("PPMID", size=300)
+HCALCS_IMAGE = image_for("HCALCS", size=200)
+
+
+async def update_a_ppmid(world: World) -> None:
+    head_end = world.head_end
+    head_end.chunk_size = 150
+    await head_end.insist(lambda: head_end.offer(PPMID_IMAGE, PPMID))
+    await head_end.alert("0x8F8A", PPMID)
+    await head_end.alert("0x8F8B", PPMID)
+
+
+async def update_an_hcalcs(world: World) -> None:
+    head_end = world.head_end
+    head_end.chunk_size = 150
+    await head_end.insist(lambda: head_end.offer(HCALCS_IMAGE, HCALCS))
+    await head_end.alert("0x8F8A", HCALCS)
+    await head_end.insist(
+        lambda: head_end.ask(
+            ActivateRequest(
+                request_id="activate-1",
+                device=str(HCALCS),
+                manufacturer_image_hash=image_hash("HCALCS", HCALCS_IMAGE),
+                **head_end.pen.stamp(),
+            )
+        )
+    )
+    await head_end.alert("CS06", HCALCS)
+
+
+async def keep_the_hub_up(world: World, has_died: asyncio.Event) -> None:
+    """A power supply that comes back after a while, as often as needed."""
+    while True:
+        await has_died.wait()
+        has_died.clear()
+        await world.hub.crash()
+        with contextlib.suppress(PowerCutError, BaseExceptionGroup):
+            await world.stop()
+        world.disk.power_back()
+        await asyncio.sleep(20.0)
+        with contextlib.suppress(SurroundingsError):
+            await world.start()
+        for image, data in world.head_end.images.items():
+            assert world.hub.custody.held is None or world.hub.custody.held.image_id == image, len(data)
+
+
+async def with_a_crash(tmp_path, story, device, *, at_frame=None, at_disk_step=None, seed=0) -> World:
+    """Tell the story to its end with one crash; gives the world as it then is."""
+    disk = FaultyDisk(random.Random(seed))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(
+        lambda _, context: (
+            None
+            if isinstance(context.get("exception"), PowerCutError)
+            else loop.default_exception_handler(context)
+        )
+    )
+    async with World(tmp_path, disk) as world:
+        has_died = asyncio.Event()
+        await world.start()
+        await world.join(device)
+        start = world.house.frames, disk.steps
+
+        def die() -> None:
+            world.hub.halt()
+            world.house.ears = None
+            has_died.set()
+
+        def frame(number: int) -> None:
+            if at_frame is not None and number == start[0] + at_frame:
+                die()
+
+        world.house.on_frame = frame
+        if at_disk_step is not None:
+            disk.steps_left = at_disk_step
+            disk.on_cut = die
+        supply = asyncio.create_task(keep_the_hub_up(world, has_died))
+        try:
+            await story(world)
+            await asyncio.sleep(120.0)
+        finally:
+            supply.cancel()
+        world.steps = world.house.frames - start[0], disk.steps - start[1]
+        return world
+
+
+def judge(world: World, device, codes) -> None:
+    """One terminal outcome, each alert once, nothing downloaded twice."""
+    told = {alert.id: (alert.code, alert.response) for alert in world.head_end.alerts}
+    assert sorted(told.values()) == sorted((code, 0) for code in codes)
+    state = world.house.devices[device]
+    assert state.version == 2
+    assert len(state.downloads) == 1
+    assert state.offsets == sorted(set(state.offsets)), "it goes on where it stood"
+
+
+STORIES = [
+    (update_a_ppmid, PPMID, ["0x8F8A", "0x8F8B"]),
+    (update_an_hcalcs, HCALCS, ["0x8F8A", "CS06"]),
+]
+
+
+@pytest.mark.parametrize(("story", "device", "codes"), STORIES, ids=["PPMID", "HCALCS"])
+async def test_the_hub_may_crash_at_every_frame(tmp_path, story, device, codes):
+    (tmp_path / "0").mkdir()
+    frames, _ = (await with_a_crash(tmp_path / "0", story, device)).steps
+    for number in range(1, min(frames, 60)):
+        (tmp_path / str(number)).mkdir()
+        judge(await with_a_crash(tmp_path / str(number), story, device, at_frame=number), device, codes)
+
+
+@pytest.mark.parametrize(("story", "device", "codes"), STORIES, ids=["PPMID", "HCALCS"])
+async def test_the_power_may_go_at_every_step_of_the_disk(tmp_path, story, device, codes):
+    (tmp_path / "0").mkdir()
+    _, steps = (await with_a_crash(tmp_path / "0", story, device)).steps
+    for number in range(1, steps + 1):
+        (tmp_path / str(number)).mkdir()
+        world = await with_a_crash(tmp_path / str(number), story, device, at_disk_step=number, seed=number)
+        judge(world, device, codes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def perform(
             else:
                 folder = evidence or Path("evidence")
                 places = Places.in_folder(folder, capture=pcap, keys=keys, facts=facts)
-            listeners = ()
+            listeners: tuple[Callable[[Fact], None], ...] = ()
             if not as_json:
                 view = stack.enter_context(View.on(Console(), described, full=story == "full"))
                 listeners = (view.hear,)

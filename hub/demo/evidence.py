@@ -79,8 +79,8 @@ def rebuild(places: Places, served: Iterable[UpgradeFile], addresses: dict[int, 
         A row for each of these files that was served to the device it is for.
     """
     keys = [key for key, _ in read_keys(places.keys)]
-    with places.capture.open("rb") as file:
-        rebuilt = rebuild_images(read_pcap(file), keys, source=COORDINATOR)
+    with places.capture.open("rb") as capture:
+        rebuilt = rebuild_images(read_pcap(capture), keys, source=COORDINATOR)
     rows = []
     for file in served:
         header = Header.parse(file.data)

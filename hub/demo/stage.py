@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from han.sim.house import House
 from hub import messages
 from hub.dcc.carriage import CarriageSettings
 from hub.dcc.dsp import Dsp
+from hub.dcc.inventory import Device, DeviceStatus
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Store
 from hub.demo.broker import EmbeddedBroker
@@ -63,12 +64,50 @@ class Chance:
         return random.Random(f"{self.seed} {whose}")
 
 
+class HubOnMains:
+    """A hub whose power can be cut and come back; its state directory and the dongle outlive the cut."""
+
+    def __init__(self, open_hub: Callable[[], Awaitable[Hub]], tasks: asyncio.TaskGroup) -> None:
+        self._open_hub = open_hub
+        self._tasks = tasks
+        self._hub: Hub | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The running hub."""
+        assert self._hub is not None, "the hub has no power"
+        return self._hub
+
+    async def power_on(self) -> None:
+        """Start the hub; returns when it is at the broker."""
+        self._hub = await self._open_hub()
+        self._running = self._tasks.create_task(self._hub.run(), name="hub")
+        await self._hub.ready()
+
+    async def cut(self) -> None:
+        """Cut its power at this instant: no goodbye, nothing written any more."""
+        await self.hub.crash()
+        await self._stop()
+
+    async def power_off(self) -> None:
+        """Stop it in order."""
+        await self._stop()
+
+    async def _stop(self) -> None:
+        running, self._running, self._hub = self._running, None, None
+        if running is not None:
+            running.cancel()
+            await asyncio.wait([running])
+
+
 @dataclass(slots=True)
 class Stage:
     """What the story plays on; made by `open_stage`."""
 
     house: House
-    hub: Hub
+    mains: HubOnMains
+    hub_eui64: Eui64
     dsp: Dsp
     facts: Facts
     report: Report
@@ -128,7 +167,7 @@ class Stage:
             device_type=device.kind.value,
             **self._envelopes.stamp(),
         )
-        await self._user.publish(messages.topic_of(self.hub.eui64, request), messages.encode(request))
+        await self._user.publish(messages.topic_of(self.hub_eui64, request), messages.encode(request))
 
     async def held_image(self) -> str | None:
         """The id of the image in the slot, as the hub last said on MQTT."""
@@ -197,17 +236,21 @@ async def open_stage(
         )
         state = folder / "state"
         state.mkdir(mode=0o700)
-        hub = await Hub.open(
-            HubSettings(),
-            open_house=coordinator_at(radio, network, facts),
-            flash=Flash(RealDisk(state)),
-            mailbox=MailboxSettings.in_simulation(broker.address, "hub"),
-            bearings=Bearings.seeded(utc, facts, chance.dice("hub")),
-        )
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        running = tasks.create_task(hub.run(), name="hub")
-        stack.callback(running.cancel)
-        await hub.ready()
+        bearings = Bearings.seeded(utc, facts, chance.dice("hub"))
+
+        async def open_hub() -> Hub:
+            return await Hub.open(
+                HubSettings(),
+                open_house=coordinator_at(radio, network, facts),
+                flash=Flash(RealDisk(state)),
+                mailbox=MailboxSettings.in_simulation(broker.address, "hub"),
+                bearings=bearings,
+            )
+
+        mains = HubOnMains(open_hub, await stack.enter_async_context(asyncio.TaskGroup()))
+        await mains.power_on()
+        stack.push_async_callback(mains.power_off)
+        hub_eui64 = mains.hub.eui64
 
         store = Store("sqlite://")
         stack.callback(store.close)
@@ -230,7 +273,20 @@ async def open_stage(
                 new_id=lambda: f"{dsp_dice.getrandbits(128):032x}",
             )
         )
-        dsp.enrol_hub(hub.eui64)
+        dsp.enrol_hub(hub_eui64)
+        # The head end knows a device and its version before the device is in its home: it was notified.
+        dsp.enrol(
+            [
+                Device(
+                    eui64=device.eui64,
+                    device_type=device.kind.value,
+                    hub=hub_eui64,
+                    version=f"{device.file_version:08X}",
+                    status=DeviceStatus.PENDING,
+                )
+                for device in house.home.devices
+            ]
+        )
 
         user_dice = chance.dice("user")
         user = await stack.enter_async_context(
@@ -241,7 +297,8 @@ async def open_stage(
         device_types = {str(device.eui64): device.kind.value for device in house.home.devices}
         stage = Stage(
             house=house,
-            hub=hub,
+            mains=mains,
+            hub_eui64=hub_eui64,
             dsp=dsp,
             facts=facts,
             report=report,
@@ -255,6 +312,6 @@ async def open_stage(
         )
         stack.callback(facts.subscribe(stage.collector.hear))
         stack.callback(facts.subscribe(stage.hear))
-        await user.on(messages.topic(hub.eui64, HubState.TOPIC), stage.hear_state)
-        await user.on(messages.topic(hub.eui64, "response/join"), stage.hear_response)
+        await user.on(messages.topic(hub_eui64, HubState.TOPIC), stage.hear_state)
+        await user.on(messages.topic(hub_eui64, "response/join"), stage.hear_response)
         yield stage

@@ -1,0 +1,169 @@
+"""The demo as its user gets it, and as Wireshark reads the capture that it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tshark import Row, Tshark
+
+_BLOCK = "zbee_zcl_general.ota.cmd.srv_tx.id == 0x05 && zbee_zcl_general.ota.status == 0x00"
+_FIELDS = (
+    "zbee_nwk.dst",
+    "zbee_zcl_general.ota.manufacturer_code",
+    "zbee_zcl_general.ota.image.type",
+    "zbee_zcl_general.ota.file.version",
+    "zbee_zcl_general.ota.file.offset",
+    "zbee_zcl_general.ota.data_size",
+    "zbee_zcl_general.ota.image.data",
+    "zbee_aps.counter",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the demo: what it printed and what it left."""
+
+    document: dict[str, Any]
+    capture: Path
+    keys: Path
+    facts: list[dict[str, Any]]
+    images: dict[str, bytes]
+
+    def said(self, what: str, who: str = "hub") -> list[dict[str, Any]]:
+        return [fact for fact in self.facts if fact["what"] == what and fact["who"] == who]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(
+        [sys.executable, "-m", "hub.cli", "demo", "--seed", "7", "--json", "--evidence", str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"},
+    )
+    assert done.returncode == 0, done.stderr + done.stdout[-2000:]
+    facts = [json.loads(line) for line in (folder / "facts.jsonl").read_text().splitlines()]
+    images = {
+        hashlib.sha256(data).hexdigest(): data
+        for data in (path.read_bytes() for path in sorted((folder / "images").iterdir()))
+    }
+    return Run(json.loads(done.stdout), folder / "demo.pcap", folder / "demo.keys", facts, images)
+
+
+def test_the_demo_keeps_every_promise_of_its_story(run):
+    assert run.document["unmet"] == []
+    assert run.document["ok"] is True
+    assert run.document["seed"] == 7
+
+
+def test_the_ppmid_gets_a_350_kb_image_activates_it_and_says_so(run):
+    row = run.document["requests"][0]
+
+    assert (row["service_request"], row["device_type"], row["outcome"]) == ("11.4", "PPMID", "activated")
+    assert (row["version_before"], row["version_after"]) == ("00010000", "00020000")
+    assert row["bytes"] == 350 * 1024
+    assert row["blocks"] >= 350 * 1024 / 65
+    assert 90 < row["download_seconds"] < 600
+
+
+def test_every_request_ends_once_and_every_alert_stands_once(run):
+    ended = [(row["request_id"], row["device"]) for row in run.document["requests"]]
+    alerts = [alert["id"] for alert in run.document["alerts"]]
+
+    assert len(ended) == len(set(ended))
+    assert all(row["outcome"] for row in run.document["requests"])
+    assert len(alerts) == len(set(alerts))
+    assert len(run.said("request.ended", "dsp")) == len(run.document["requests"])
+
+
+def test_a_gas_image_preempts_on_the_han_and_on_the_wan_with_one_discard_alert_each(run):
+    images = {row["image"]: row["device_type"] for row in run.document["requests"] if row["image"]}
+    by_gas = [row for row in run.document["preemptions"] if images[row["by"]] == "GSME"]
+    discards = [alert for alert in run.document["alerts"] if alert["code"] == "0x8F89"]
+
+    assert [row["stage"] for row in by_gas] == ["han", "wan"]
+    assert [alert["response"] for alert in discards] == [1, 1, 1]
+    assert len({alert["device"] for alert in discards[:2]}) == 2
+
+
+def test_the_silent_ppmid_sends_no_activation_alert_and_none_is_invented(run):
+    rows = [row for row in run.document["requests"] if "unreported" in (row["outcome"] or "")]
+
+    assert len(rows) == 1
+    (row,) = rows
+    about = [alert for alert in run.document["alerts"] if alert["device"] == row["device"]]
+    assert [alert["code"] for alert in about] == ["0x8F8A"]
+    assert row["version_after"] == "00020000", "an 11.2 confirms it afterwards"
+
+
+def test_an_uncollected_image_is_held_on_day_15_and_displaced_on_day_20(run):
+    retention = run.document["retention"]
+
+    assert retention["held"] is True
+    assert retention["day"] == 15
+    assert 20 <= retention["displaced_on_day"] < 21
+
+
+@pytest.mark.oracle
+def test_wireshark_decrypts_every_frame_and_finds_nothing_wrong(run, tshark: Tshark):
+    assert tshark.faults(run.capture, run.keys) == []
+    assert len(tshark.rows(run.capture, ["frame.number"])) == run.document["frames"]
+
+
+@pytest.fixture(scope="module")
+def blocks(run, tshark: Tshark) -> list[Row]:
+    return tshark.rows(run.capture, _FIELDS, keys=run.keys, where=_BLOCK)
+
+
+@pytest.mark.oracle
+def test_the_images_that_wireshark_sees_are_the_files_served(run, blocks):
+    files: dict[tuple[str, ...], dict[int, bytes]] = defaultdict(dict)
+    for row in blocks:
+        key = tuple(row[field][-1] for field in _FIELDS[:4])
+        offset, data = int(row[_FIELDS[4]][0], 0), bytes.fromhex(row[_FIELDS[6]][0].replace(":", ""))
+        assert len(data) == int(row[_FIELDS[5]][0], 0)
+        assert files[key].setdefault(offset, data) == data
+    rebuilt = set()
+    for pieces in files.values():
+        whole = b""
+        for offset, data in sorted(pieces.items()):
+            assert offset == len(whole)
+            whole += data
+        rebuilt.add(hashlib.sha256(whole).hexdigest())
+    finished = {row["image"] for row in run.document["requests"] if row["ok"] and row["blocks"]}
+
+    assert finished <= rebuilt
+    assert finished <= run.images.keys()
+
+
+@pytest.mark.oracle
+def test_offsets_and_sizes_that_wireshark_reads_are_those_of_the_facts(run, blocks):
+    addresses = {fact["device"]: fact["nwk"] for fact in run.said("device.joined")}
+    told = [(addresses[fact["device"]], fact["offset"], fact["size"]) for fact in run.said("ota.block")]
+    # A frame that the radio repeats is one block to whoever sent it: the APS counter tells them apart.
+    seen = list(
+        dict.fromkeys(
+            (
+                int(row["zbee_nwk.dst"][0], 0),
+                int(row[_FIELDS[4]][0], 0),
+                int(row[_FIELDS[5]][0], 0),
+                row["zbee_aps.counter"][0],
+            )
+            for row in blocks
+        )
+    )
+
+    assert sorted(told) == sorted(each[:3] for each in seen)
+    assert sum(row["blocks"] for row in run.document["requests"]) == len(told)

@@ -289,7 +289,8 @@ class CommandCarriage(_Carriage):
         """The hub's answer to the command."""
         if self.is_over:
             return
-        if response.ok:
+        if response.ok or response.code == "ended":
+            # "ended": the hub had passed it on before one of us restarted; its outcome has come or will.
             self._finish(self._done(response))
         elif response.code in self._settings.retried:
             if self._state is _State.ASKED:

@@ -179,6 +179,7 @@ class _Entry:
             self.learn(part, told)
 
     def _alert(self, alert: Alert, parts: list[Part], happening: Happening | None, event: str) -> None:
+        dcc_alert = self._dcc_alert(alert)
         self.facts.say(
             "dsp",
             "alert.received",
@@ -187,6 +188,7 @@ class _Entry:
             response=alert.response,
             device=alert.device,
             file_version=alert.file_version,
+            dcc_alert=dcc_alert,
             id=alert.id,
             raised_at=alert.at,
         )
@@ -198,9 +200,21 @@ class _Entry:
                 self._tell(part, event, code=alert.code, text=text)
             else:
                 reason = f"response {alert.response}" + (f": {alert.reason}" if alert.reason else "")
+                reason += f" (DCC Alert {dcc_alert})" if dcc_alert else ""
                 version = alert.file_version if happening is Happening.ACTIVATED else None
                 told = Told(happening=happening, event=event, code=alert.code, text=reason, version=version)
                 self.learn(part, told)
+
+    def _dcc_alert(self, alert: Alert) -> str:
+        """The DCC Alert in which the Service User gets it; an HCALCS or meter alerts its Supplier directly."""
+        codes = self.settings.alert_codes
+        match alert:
+            case FirmwareTransferAlert():
+                return codes.comms_hub
+            case PpmidActivationAlert():
+                return codes.ppmid
+            case _:
+                return ""
 
     def _version_read(self, device: Eui64, hub: Eui64, version: str) -> None:
         """Keep a version that an 11.2 read; it may confirm an activation that nobody reported."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from hub.dcc import tables
@@ -33,6 +33,7 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._engine = _open(url)
         try:
             tables.metadata.create_all(self._engine)
@@ -57,9 +58,19 @@ class Store:
 
     @contextmanager
     def change(self) -> Iterator[Change]:
-        """One transaction: it stands when the block ends, and is undone when the block raises."""
-        with self._engine.begin() as connection:
-            yield Change(connection)
+        """One transaction: it stands when the block ends, and is undone when the block raises.
+
+        Raises:
+            SurroundingsError: if the database fails: a full disk, a lock held by another program.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield Change(connection)
+        except DBAPIError as error:
+            raise SurroundingsError(
+                f"the database {_shown(self._url)} fails: {_cause(error)}. See to its disk and to other"
+                " programs that use it, and start again: nothing that was promised is lost"
+            ) from error
 
 
 class Change:

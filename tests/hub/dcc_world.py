@@ -178,6 +178,7 @@ class Hub:
     versions: dict[str, str] = field(default_factory=dict)
     entries: tuple[DeviceEntry, ...] = ()
     listings: int = 0
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
     _offered: dict[str, ImageOffer] = field(default_factory=dict)
     _alerts: int = 0
 
@@ -239,9 +240,11 @@ class Hub:
         )
 
     async def _heard(self, topic: str, payload: bytes) -> None:
-        if not self.is_on:
-            return
-        _, message = open_message(topic, payload)
+        if self.is_on:
+            self._take(open_message(topic, payload)[1])
+        self.heard.set()
+
+    def _take(self, message: Message) -> None:
         match message:
             case ImageOffer():
                 self._take_offer(message)

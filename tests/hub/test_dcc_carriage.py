@@ -244,6 +244,14 @@ def test_a_command_that_fails_says_how_far_it_came(code, happening):
     assert carriage.drain()[-1].happening is happening
 
 
+def test_a_command_that_the_hub_had_passed_on_before_counts_as_delivered():
+    carriage = command_carriage(Service.ACTIVATE_FIRMWARE)
+    carriage.tick(0.0)
+    carriage.receive_response(response("ended"), 1.0)
+
+    assert carriage.drain()[-1].happening is Happening.DELIVERED
+
+
 def test_an_answer_to_an_11_2_without_a_version_reads_nothing():
     carriage = command_carriage()
     carriage.tick(0.0)

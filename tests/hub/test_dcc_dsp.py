@@ -115,6 +115,7 @@ async def test_an_11_4_ends_when_the_ppmid_reports_its_activation():
             "PPMID Activation Alert 0x8F8B",
             "ended",
         ]
+        assert [fact.dcc_alert for fact in w.said("alert.received")] == ["N62", "N39"]
 
 
 async def test_an_11_1_ends_with_the_transfer_and_an_11_3_activates():

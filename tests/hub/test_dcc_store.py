@@ -166,6 +166,16 @@ def test_a_database_of_another_schema_is_refused(tmp_path):
         Store(f"sqlite:///{tmp_path}/dsp.db")
 
 
+def test_a_database_that_fails_under_way_says_what_to_do(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/dsp.db")
+    with sqlite3.connect(tmp_path / "dsp.db") as raw:
+        raw.execute("DROP TABLE parts")
+
+    with pytest.raises(SurroundingsError, match="start again"), store.change() as change:
+        change.parts.open()
+    store.close()
+
+
 def test_a_password_in_a_database_url_is_never_shown():
     with pytest.raises((OurError, SurroundingsError)) as refusal:
         Store("postgresql+nodriver://user:hunter2@localhost/dsp")

@@ -206,7 +206,7 @@ class _Entry:
                 self.learn(part, told)
 
     def _dcc_alert(self, alert: Alert) -> str:
-        """The DCC Alert that brings it to the Service User; an HCALCS or a meter alerts its Supplier itself."""
+        """The DCC Alert that brings it to the Service User; an HCALCS or meter alerts its Supplier itself."""
         codes = self.settings.alert_codes
         match alert:
             case FirmwareTransferAlert():

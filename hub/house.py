@@ -60,7 +60,7 @@ def coordinator_at(radio: RadioSettings, network: NetworkSettings, facts: Facts)
                 each.eui64,
                 each.device_type,
                 nwk=each.nwk,
-                endpoint=each.endpoint or 1,
+                endpoint=each.endpoint,
                 state=DeviceState(each.state),
             )
             for each in devices

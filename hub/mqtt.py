@@ -262,7 +262,8 @@ class Mailbox:
         self._client: _Client | None = None
         self._connected = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
+        self._incoming: asyncio.Queue[tuple[_Client, aiomqtt.Message]] = asyncio.Queue()
         self._has_crashed = False
 
     @property
@@ -311,7 +312,10 @@ class Mailbox:
         except aiomqtt.MqttError as error:
             raise BrokerError(_advice(self._settings.address, error)) from None
         await self._tasks.__aenter__()
-        self._keeper = self._tasks.create_task(self._stay(client), name=f"{self._who} mailbox")
+        self._keepers = [
+            self._tasks.create_task(self._stay(client), name=f"{self._who} mailbox"),
+            self._tasks.create_task(self._work(), name=f"{self._who} handles"),
+        ]
         await self._connected.wait()
         return self
 
@@ -319,8 +323,8 @@ class Mailbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say goodbye to the broker: no last will is published."""
-        assert self._keeper is not None
-        self._keeper.cancel()
+        for keeper in self._keepers:
+            keeper.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
     def crash(self) -> None:
@@ -329,8 +333,8 @@ class Mailbox:
         self._connected.clear()
         if self._client is not None:
             self._client.cut()
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for keeper in self._keepers:
+            keeper.cancel()
 
     async def _stay(self, client: _Client) -> None:
         """Serve connections, one after another, for ever."""
@@ -350,8 +354,7 @@ class Mailbox:
             self._facts.say(self._who, "mqtt.connected", broker=str(self._settings.address))
             try:
                 async for message in client.messages:
-                    await self._handle(message)
-                    client.acknowledge(message)
+                    self._incoming.put_nowait((client, message))
             finally:
                 greeter.cancel()
         finally:
@@ -360,6 +363,14 @@ class Mailbox:
                 with contextlib.suppress(aiomqtt.MqttError):
                     await client.__aexit__(None, None, None)
                 client.cut()
+
+    async def _work(self) -> None:
+        """Handle what came, beside the connection: a handler may wait for the broker to come back."""
+        while True:
+            client, message = await self._incoming.get()
+            await self._handle(message)
+            if client is self._client:
+                client.acknowledge(message)
 
     async def _greet(self) -> None:
         for greeting in self._greetings:

@@ -275,8 +275,13 @@ class Coordinator:
         stack = self._working()
         # The dongle has one window for all: a shorter one would shut out who was admitted before.
         seconds = max(seconds, self._seconds_left())
-        with self._asking(stack):
-            await stack.admit(eui64, key, seconds)
+        try:
+            with self._asking(stack):
+                await stack.admit(eui64, key, seconds)
+        except HanError:
+            # Half of it may have been done; whoever was admitted before keeps the time that is left.
+            self._close_joining_in(self._seconds_left())
+            raise
         device = self._devices.setdefault(eui64, Admitted(eui64, device_type))
         device.device_type = device_type
         self._facts.say("hub", "join.open", device=str(eui64), device_type=device_type, seconds=seconds)
@@ -475,7 +480,8 @@ class Coordinator:
         stack = await open_radio(
             settings, self._network_settings, self, facts=self._facts, memory=self._memory
         )
-        self._network = await stack.network()
+        # No await in between: what is lost from here on is lost by this stack.
+        self._network = stack.last_network
         self._stack = stack
 
     async def _reopen(self, old: Stack) -> None:

@@ -289,8 +289,11 @@ async def _explained(name: str, url: RadioUrl) -> AsyncIterator[None]:
             f"{name} cannot be opened: {error.strerror or error}. Is the dongle there, or the program that"
             " serves it running?"
         ) from error
-    except zigpy.exceptions.FormationFailure as error:
-        raise SurroundingsError(f"{name}: the dongle refused to form the network: {error}") from error
+    except (zigpy.exceptions.RadioException, zigpy.exceptions.ZigbeeException) as error:
+        raise SurroundingsError(
+            f"{name}: the dongle did not start its network ({type(error).__name__}: {error}). Unplug it, plug"
+            " it in again and retry; gbhan radio probe says what it holds"
+        ) from error
 
 
 def _busy_or_forbidden(path: str) -> str:

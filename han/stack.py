@@ -99,6 +99,8 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         self._watchdog_period = watchdog_period
         self._listener = listener
         self._is_closing = False
+        self.last_network: Network | None = None
+        """The network as `network` saw it last."""
         self._zdo_waiting: dict[tuple[int, int, int], asyncio.Future[bytes]] = {}
 
     # What zigpy must not do.
@@ -193,12 +195,13 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         except NetworkNotFormed:
             return None
         info = self.state.network_info
-        return Network(
+        self.last_network = Network(
             _eui64(self.state.node_info.ieee),
             _eui64(info.extended_pan_id),
             int(info.pan_id),
             int(info.channel),
         )
+        return self.last_network
 
     async def own_eui64(self) -> Eui64:
         """The dongle's own address, also while it is in no network."""

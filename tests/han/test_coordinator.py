@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from bellows.exception import EzspError
+from bellows.types import sl_Status
 from dongle_house import (
     CODE,
     DEVICE_ENDPOINT,
@@ -17,6 +19,7 @@ from dongle_house import (
     registered,
     start,
 )
+from zigpy.exceptions import ControllerException, DeliveryError
 
 import han.sim  # noqa: F401 - registers sim://
 from han.coordinator import (
@@ -31,6 +34,7 @@ from han.coordinator import (
     Discovered,
     PayloadTooLong,
     RadioBack,
+    RadioBusy,
     RadioGone,
     RadioLost,
     UnknownDevice,
@@ -69,10 +73,17 @@ class World:
         return [fact for fact in self.heard if fact.what == what]
 
 
-@pytest.fixture(params=[13, 17], ids=["ezsp13", "ezsp17"])
+on_both_dialects = pytest.mark.parametrize("world", [13, 17], ids=["ezsp13", "ezsp17"], indirect=True)
+"""For promises that depend on how the dongle speaks."""
+
+
+@pytest.fixture
 async def world(rebound, request, tmp_path):
-    """A running hub on an empty dongle."""
-    with registered(DongleHouse(ezsp=request.param)) as house, house.facts.recorded() as heard:
+    """A running hub on a dongle that was empty."""
+    with (
+        registered(DongleHouse(ezsp=getattr(request, "param", 13))) as house,
+        house.facts.recorded() as heard,
+    ):
         world = World(house)
         world.heard = heard
         await world.start(state=tmp_path)
@@ -83,6 +94,7 @@ async def world(rebound, request, tmp_path):
 # Joining
 
 
+@on_both_dialects
 async def test_a_device_with_its_install_code_joins_and_is_told_of_once(world):
     node = await world.joined_device()
 
@@ -92,6 +104,7 @@ async def test_a_device_with_its_install_code_joins_and_is_told_of_once(world):
     ]
 
 
+@on_both_dialects
 async def test_a_device_with_another_install_code_is_never_told_of(world):
     node = world.house.new_device()
     await world.hub.admit(PPMID, CODE, "PPMID")
@@ -114,6 +127,7 @@ async def test_a_device_that_was_not_admitted_stays_out_while_another_may_join(w
     assert stranger.nwk is None
 
 
+@on_both_dialects
 async def test_joining_closes_when_its_time_is_over(world):
     await world.hub.admit(PPMID, CODE, "PPMID", seconds=60)
     await asyncio.sleep(61)
@@ -163,6 +177,7 @@ async def test_no_install_code_and_no_key_is_in_any_fact(world):
 # Sending
 
 
+@on_both_dialects
 async def test_what_is_sent_arrives_and_what_comes_back_is_told_with_its_sender(world):
     node = await world.joined_device()
     heard = heard_by(node)
@@ -175,6 +190,7 @@ async def test_what_is_sent_arrives_and_what_comes_back_is_told_with_its_sender(
     assert world.ears.messages == [(PPMID, OTA_CLUSTER, b"up", False)]
 
 
+@on_both_dialects
 async def test_the_first_word_to_a_device_finds_its_endpoint(world):
     node = await world.joined_device()
     heard = heard_by(node)
@@ -202,6 +218,7 @@ async def test_a_device_without_an_ota_client_says_so(world):
         await world.hub.send(PPMID, OTA_CLUSTER, b"down")
 
 
+@on_both_dialects
 async def test_the_largest_payload_arrives_and_one_octet_more_is_refused_before_the_radio(world):
     node = await world.joined_device()
     heard = heard_by(node)
@@ -237,6 +254,7 @@ async def test_a_device_that_has_not_joined_cannot_be_sent_to(world):
         await world.hub.discover(PPMID)
 
 
+@on_both_dialects
 async def test_a_device_that_is_switched_off_is_reported_within_ten_seconds(world):
     node = await world.joined_device()
     await world.hub.discover(PPMID)
@@ -249,6 +267,7 @@ async def test_a_device_that_is_switched_off_is_reported_within_ten_seconds(worl
     assert world.house.loop.time() - before < 10
 
 
+@on_both_dialects
 async def test_many_messages_at_once_all_arrive(world):
     node = await world.joined_device()
     await world.hub.discover(PPMID)
@@ -259,6 +278,61 @@ async def test_many_messages_at_once_all_arrive(world):
             group.create_task(world.hub.send(PPMID, OTA_CLUSTER, bytes([number])))
 
     assert sorted(message.payload for message in heard) == [bytes([number]) for number in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "meaning"),
+    [
+        (DeliveryError("refused", sl_Status.MESSAGE_TOO_LONG), PayloadTooLong),
+        (DeliveryError("refused", sl_Status.ZIGBEE_MAX_MESSAGE_LIMIT_REACHED), RadioBusy),
+        (DeliveryError("refused", sl_Status.BUSY), RadioBusy),
+        (DeliveryError("refused", sl_Status.NETWORK_DOWN), RadioGone),
+        (DeliveryError("failed", sl_Status.ZIGBEE_DELIVERY_FAILED), DeliveryFailed),
+        (DeliveryError("failed"), DeliveryFailed),
+        (TimeoutError(), DeliveryFailed),
+        (EzspError("EZSP is not running"), RadioGone),
+        (ControllerException("not running"), RadioGone),
+    ],
+    ids=repr,
+)
+async def test_what_the_dongle_says_is_told_in_our_words(world, trouble, meaning):
+    await world.joined_device()
+    await world.hub.discover(PPMID)
+
+    async def fails(*_: object, **__: object) -> None:
+        raise trouble
+
+    world.hub._stack.send_packet = fails
+    with pytest.raises(meaning):
+        await world.hub.send(PPMID, OTA_CLUSTER, bytes(60))
+
+
+async def test_a_mistake_of_ours_is_not_taken_for_a_lost_dongle(world):
+    await world.joined_device()
+    await world.hub.discover(PPMID)
+
+    async def breaks(*_: object, **__: object) -> None:
+        raise AttributeError("a bug")
+
+    world.hub._stack.send_packet = breaks
+    with pytest.raises(AttributeError, match="a bug"):
+        await world.hub.send(PPMID, OTA_CLUSTER, b"down")
+
+
+async def test_an_admission_that_fails_half_way_leaves_joining_closed(world):
+    async def fails(*_: object, **__: object) -> None:
+        raise DeliveryError("refused", sl_Status.BUSY)
+
+    world.hub._stack.permit_ncp = fails
+    with pytest.raises(RadioBusy):
+        await world.hub.admit(PPMID, CODE, "PPMID")
+    del world.hub._stack.permit_ncp
+    await asyncio.sleep(1)
+
+    assert world.hub.devices == []
+    assert world.facts("join.closed")
+    node = world.house.new_device()
+    assert (await world.house.join(node, link_key(CODE))).nwk is None
 
 
 async def test_each_cluster_is_answered_at_the_endpoint_that_spoke_of_it(world):
@@ -320,6 +394,7 @@ async def test_a_hub_that_comes_back_knows_its_devices(world, tmp_path):
     assert len(world.ears.events) == 1  # it joined once
 
 
+@on_both_dialects
 async def test_a_device_that_moved_while_the_hub_was_away_is_recognised_when_it_speaks(world, tmp_path):
     node = await world.joined_device()
     where = node.nwk
@@ -357,6 +432,7 @@ async def test_an_address_belongs_to_the_device_that_announced_it_last(world):
     assert [device.nwk for device in world.hub.devices] == [None, where]
 
 
+@on_both_dialects
 async def test_a_device_that_leaves_is_told_of_and_may_come_back(world):
     node = await world.joined_device()
     world.house.pump.wake()
@@ -377,6 +453,7 @@ async def test_a_device_that_leaves_is_told_of_and_may_come_back(world):
 # When the dongle goes
 
 
+@on_both_dialects
 async def test_a_dongle_that_crashes_is_told_of_and_found_again(world):
     node = await world.joined_device()
     heard = heard_by(node)

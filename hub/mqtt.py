@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import aiomqtt
@@ -27,6 +27,8 @@ from hub.errors import OurError, SurroundingsError, TheirError
 
 IN_WORDS: Final = "in the clear"
 """What a user says, in words, to talk to a broker off this machine without TLS or without a password."""
+
+T = TypeVar("T")
 
 Handler = Callable[[str, bytes], Awaitable[None]]
 """Takes topic and payload. A TheirError that it raises is said as a fact and the message is done with."""
@@ -276,7 +278,7 @@ class Mailbox:
         self._handlers[topic_filter] = handler
         if self._client is not None and self.is_connected:
             with contextlib.suppress(aiomqtt.MqttError):  # lost just now: comes back with the connection
-                await self._client.subscribe(topic_filter, qos=1)
+                await _cancellable(self._client.subscribe(topic_filter, qos=1))
 
     def greet(self, greeting: Callable[[], Awaitable[None]]) -> None:
         """Call this after every connection, when the subscriptions stand."""
@@ -289,7 +291,7 @@ class Mailbox:
             client = self._client
             assert client is not None, "connected without a client"
             try:
-                await client.publish(topic, payload, qos=1, retain=retain)
+                await _cancellable(client.publish(topic, payload, qos=1, retain=retain))
             except aiomqtt.MqttError as error:
                 # Perhaps the connection is only silent. What was not acknowledged needs a new one in any
                 # case.
@@ -307,7 +309,7 @@ class Mailbox:
         """
         client = _Client(self._settings, self._will)
         try:
-            await client.__aenter__()
+            await _cancellable(client.__aenter__())
             await self._subscribe(client)
         except aiomqtt.MqttError as error:
             raise BrokerError(_advice(self._settings.address, error)) from None
@@ -383,7 +385,7 @@ class Mailbox:
             pause = min(2 * pause, self._settings.longest_pause)
             client = _Client(self._settings, self._will)
             try:
-                await client.__aenter__()
+                await _cancellable(client.__aenter__())
                 await self._subscribe(client)
             except aiomqtt.MqttError as error:
                 self._facts.say(
@@ -394,7 +396,7 @@ class Mailbox:
 
     async def _subscribe(self, client: _Client) -> None:
         for topic_filter in self._handlers:
-            await client.subscribe(topic_filter, qos=1)
+            await _cancellable(client.subscribe(topic_filter, qos=1))
 
     async def _handle(self, message: aiomqtt.Message) -> None:
         payload = bytes(message.payload)
@@ -416,6 +418,21 @@ class Mailbox:
         if client is self._client:
             self._connected.clear()
             self._client = None
+
+
+async def _cancellable(work: Awaitable[T]) -> T:
+    """Wait for aiomqtt, and heed a cancellation that came meanwhile.
+
+    aiomqtt waits with ``asyncio.wait_for``, which before Python 3.12 forgets a cancellation that meets the
+    answer.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "a mailbox is used from tasks"
+    before = task.cancelling()
+    result = await work
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 def _password(parts: SplitResult, options: dict[str, str]) -> str | None:

@@ -133,9 +133,10 @@ async def test_a_mistake_in_a_handler_ends_the_program_that_made_it(tmp_path):
 
     async def program() -> None:
         async with EmbeddedBroker.on_socket(tmp_path / "b") as broker:
-            async with Post(broker.address, "one").mailbox as one:
-                await one.on("a", mistaken)
-                await one.publish("a", b"")
+            place = Post(broker.address, "one").mailbox
+            async with place:
+                await place.on("a", mistaken)
+                await place.publish("a", b"")
                 await asyncio.sleep(60.0)
 
     with pytest.raises(ExceptionGroup):
@@ -163,6 +164,26 @@ async def test_a_handler_may_publish_while_the_broker_is_away(tmp_path):
         async with asyncio.timeout(120.0):
             await answered.wait()
         await one.mailbox.__aexit__(None, None, None)
+
+
+async def test_a_cancellation_that_meets_the_acknowledgement_is_not_forgotten(tmp_path):
+    async with EmbeddedBroker.on_socket(tmp_path / "b") as broker:
+        one = Post(broker.address, "one")
+        await one.mailbox.on("a", one.take)
+
+        async def forever() -> None:
+            while True:
+                await one.mailbox.publish("a", b"")
+
+        async with one.mailbox:
+            for steps in range(1, 60):
+                task = asyncio.create_task(forever())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                task.cancel()
+                async with asyncio.timeout(60.0):
+                    await asyncio.wait({task})
+                assert task.cancelled()
 
 
 async def test_a_socket_that_cannot_be_made_is_named(tmp_path):

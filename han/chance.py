@@ -97,6 +97,7 @@ REBOUND: tuple[Rebinding, ...] = (
     Rebinding("zigpy.application", "time", _clock, "logs how long a packet waited"),
     Rebinding("zigpy.application", "datetime", _datetime, "stamps when a device was last seen"),
     Rebinding("zigpy.device", "datetime", _datetime, "stamps when a device was last seen"),
+    Rebinding("zigpy.types.named", "datetime", _datetime, "stamps each packet"),
     Rebinding("zigpy.backups", "datetime", _datetime, "stamps a backup, which goes to a file"),
     Rebinding("paho.mqtt.client", "time_func", _monotonic, "keep-alive: a ping is sent by this clock"),
     Rebinding("amqtt.broker", "time", _clock, "forgets retained messages and sessions by age"),

@@ -15,8 +15,8 @@ from hub.messages import Envelopes, HubState, Message, Response
 from hub.mqtt import BrokerAddress, Mailbox, MailboxSettings
 from ota.eui64 import Eui64
 
-LOOK_AROUND = 2.0
-"""Seconds for the broker to tell which hubs there are."""
+LOOK_AROUND = 45.0
+"""Seconds for a hub to come online, if none is: one that forms its first network takes some twenty."""
 
 
 async def ask(
@@ -46,7 +46,8 @@ async def ask(
         sender, message = messages.open_message(topic, payload)
         if isinstance(message, HubState):
             states[sender] = message
-            seen.set()
+            if message.online:
+                seen.set()
         elif isinstance(message, Response) and message.in_reply_to == request.id and not answered.done():
             answered.set_result(message)
 

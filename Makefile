@@ -12,7 +12,7 @@ demo: $(VENV)/.ready
 	$(BIN)/gbhan demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not soak"
 
 soak: $(VENV)/.ready
 	$(BIN)/python -m pytest -m soak
@@ -24,7 +24,7 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.ready
-	$(BIN)/gbhan bench
+	@echo 'There are no benchmarks yet.'
 
 fixtures: $(VENV)/.ready
 	$(BIN)/python fixtures/images.py

@@ -20,7 +20,7 @@ from ota.image import HardwareRange, Header
 PPMID_IMAGE_SIZE = 350 * 1024
 """Octets of the PPMID's upgrade file: the average that the industry forecast."""
 
-SMALL_IMAGE_SIZE = 12 * 1024
+SMALL_IMAGE_SIZE = 6 * 1024
 """Octets of every later file: they show rules, not endurance."""
 
 _HEADER_SIZE = 60

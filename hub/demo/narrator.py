@@ -13,8 +13,8 @@ from typing import Any
 from han.facts import Fact
 
 _TRANSFER = {
-    0: "has the image",
-    1: "loses the image: discarded",
+    0: "transferred",
+    1: "image discarded",
     2: "hardware mismatch",
     3: "transfer failed",
 }
@@ -84,6 +84,7 @@ class Narrator:
         self._full = full
         self._joined_so_far: dict[str, None] = {}
         self._all_joined = False
+        self._asked: set[tuple[str, ...]] = set()
 
     def hear(self, fact: Fact) -> None:
         """Tell what this fact has to say, if anything."""
@@ -107,7 +108,12 @@ class Narrator:
         names = ", ".join(self._names.device(device) for device in self._joined_so_far)
         return Line(fact.at, "CH", f"admitted, each by its install code: {names}")
 
-    def _accepted(self, fact: Fact) -> Line:
+    def _accepted(self, fact: Fact) -> Line | None:
+        # What an 11.2 or 11.3 comes to says enough, and so does a repetition.
+        asked = (fact.service, *fact.devices)
+        if fact.service not in ("11.1", "11.4") or asked in self._asked:
+            return None
+        self._asked.add(asked)
         who = ", ".join(self._names.device(device) for device in fact.devices)
         return Line(fact.at, "DSP", f"SR {fact.service} {_SERVICES[fact.service]} for {who}", fact.code)
 
@@ -143,7 +149,7 @@ class Narrator:
             case _:
                 text = f"answers CS06: {_CS06.get(fact.response, 'accepted for later')}"
         shown = "-" if fact.response is None else fact.response
-        return Line(fact.at, name, f"{text}, version {fact.file_version}", f"{fact.code} response {shown}")
+        return Line(fact.at, name, f"{text}, {fact.file_version}", f"{fact.code} response {shown}")
 
     def _ended(self, fact: Fact) -> Line | None:
         if fact.outcome not in ("transferred, activation unreported", "version read", "expired"):

@@ -44,7 +44,7 @@ _HOUSE = "demo-house"
 _PAN_ID, _CHANNEL = 0x6742, 15
 _CHUNK = 4096
 """Octets of image in one message: small, so that even a small image is under way for a while."""
-WATCHDOG_PERIOD = 3600.0
+WATCHDOG_PERIOD = 6 * 3600.0
 """Seconds between two questions whether the dongle lives. bellows asks every ten, which would make the three
 weeks of the story cost minutes."""
 

@@ -134,8 +134,9 @@ class Story:
         held = await self.stage.held_image()
         retention.image, retention.held = waiting.image_id, held == waiting.image_id
         self._expect(retention.held, "the uncollected image is still in the slot on day 15")
+        verb = "still holds" if retention.held else "has lost"
         self.stage.tell(
-            "CH", f"day {retention.day}: {'still holds' if retention.held else 'lost'} that image"
+            "CH", f"day {retention.day}: {verb} image {_SECOND:08X} for hcalcs, which nobody collects"
         )
         await asyncio.sleep(5 * DAY)
         file = self.stage.image(ppmid, _THIRD, SMALL_IMAGE_SIZE)

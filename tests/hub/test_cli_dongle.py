@@ -1,0 +1,149 @@
+"""``gbhan dongle`` serves the house it is told to, and says by name what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from click.testing import CliRunner
+
+from han.sim.air.capture import read_keys, read_pcap
+from han.sim.home import read_home
+from hub.cli.dongle import dongle
+
+DEADLINE = 30.0
+RST = bytes.fromhex("1ac038bc7e")
+RSTACK = bytes.fromhex("c1020b0a527e")
+
+
+def outcome_of(*arguments: str) -> tuple[int, str]:
+    """Exit status and everything that was printed."""
+    result = CliRunner().invoke(dongle, arguments)
+    return result.exit_code, result.output
+
+
+def answer_to_rst(host: str, port: int) -> bytes:
+    """What a host hears that asks for a reset until it gets one; a dongle that still starts up is deaf."""
+    with socket.create_connection((host, port), DEADLINE) as connection:
+        connection.settimeout(1.0)
+        heard = b""
+        for _ in range(int(DEADLINE)):
+            connection.sendall(RST)
+            with suppress(TimeoutError):
+                while RSTACK not in heard and (octets := connection.recv(4096)):
+                    heard += octets
+                return heard
+    return heard
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """The command in a process of its own, and the fact that says where its dongle is."""
+    command = [sys.executable, "-c", "from hub.cli import main; main()", "dongle", "--json", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    killer = threading.Timer(DEADLINE, process.kill)
+    killer.start()
+    try:
+        assert process.stdout is not None
+        facts = (json.loads(line) for line in process.stdout)
+        yield process, next(fact for fact in facts if fact["what"] == "door.open")
+    finally:
+        killer.cancel()
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.bench
+def test_a_host_finds_an_ezsp_dongle_behind_the_tcp_door(tmp_path):
+    pcap, keys = tmp_path / "air.pcap", tmp_path / "air.keys"
+    with served("--listen", "tcp://127.0.0.1:0", "--pcap", str(pcap), "--keys", str(keys)) as (process, fact):
+        host, _, port = fact["url"].removeprefix("tcp://").rpartition(":")
+        assert RSTACK in answer_to_rst(host, int(port))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 0
+
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert len(read_keys(keys)) == len(read_home("demo").devices)
+    with pcap.open("rb") as file:
+        assert list(read_pcap(file)) is not None
+
+
+@pytest.mark.bench
+def test_a_pseudo_terminal_is_named(tmp_path):
+    with served("--listen", "pty", "--home", "ppmid") as (_, fact):
+        assert fact["url"].startswith("/dev/")
+        assert fact["home"] == "ppmid"
+
+
+@pytest.mark.bench
+def test_a_port_that_is_taken_is_said_with_what_to_do():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, output = outcome_of("--listen", f"tcp://127.0.0.1:{port}")
+
+    assert status == 3
+    assert "or choose another" in output
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["tcp://127.0.0.1", "tcp://127.0.0.1:70000", "udp://127.0.0.1:1", "6638", "tcp://:1", "tcp://a:1/x"],
+)
+def test_a_place_that_is_none_is_refused(place):
+    status, output = outcome_of("--listen", place)
+
+    assert status == 2
+    assert "tcp://127.0.0.1:6638 or pty" in output
+
+
+def test_without_a_place_it_asks_for_one():
+    status, output = outcome_of("--home", "demo")
+
+    assert status == 2
+    assert "--listen" in output
+
+
+@pytest.mark.parametrize(
+    "home", ["villa", "/nowhere/x.toml", "sim://demo?seed=-1", "sim://demo?loss=2", "sim://"]
+)
+def test_a_home_that_cannot_be_is_refused(home):
+    status, output = outcome_of("--listen", "pty", "--home", home)
+
+    assert status == 2
+    assert "--home" in output
+    assert "Traceback" not in output
+
+
+def test_a_place_for_evidence_that_cannot_be_written_is_refused(tmp_path):
+    status, output = outcome_of("--listen", "tcp://127.0.0.1:0", "--pcap", str(tmp_path / "no" / "x.pcap"))
+
+    assert status == 2
+    assert "cannot be written" in output
+
+
+def test_the_labels_of_the_devices_can_be_read():
+    status, output = outcome_of("--labels", "--home", "ppmid")
+
+    assert status == 0
+    assert output.split() == [
+        "00-DB-12-34-56-78-91-A4",
+        "75288BC88FDE9392165F3D8CCCA3A7D7A6C0",
+        "PPMID",
+        "ppmid",
+    ]
+
+
+def test_the_labels_come_as_json_too():
+    status, output = outcome_of("--labels", "--json")
+
+    assert status == 0
+    assert [json.loads(line)["name"] for line in output.splitlines()] == [
+        device.name for device in read_home("demo").devices
+    ]

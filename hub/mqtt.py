@@ -70,8 +70,12 @@ class BrokerAddress:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise MqttUrlError(f"the broker's URL cannot be read: {error}") from None
+        except ValueError:
+            # Its own words would quote what stands in the place of the port: part of a password with a "/".
+            raise MqttUrlError(
+                "the broker's URL cannot be read: its port is a number, and / ? # @ in a password are written"
+                " %2F %3F %23 %40"
+            ) from None
         options = dict(parse_qsl(parts.query))
         unknown = sorted(set(options) - {"ca", "cert", "key", "password_file"})
         if unknown:
@@ -310,7 +314,6 @@ class Mailbox:
         client = _Client(self._settings, self._will)
         try:
             await _cancellable(client.__aenter__())
-            await self._subscribe(client)
         except aiomqtt.MqttError as error:
             raise BrokerError(_advice(self._settings.address, error)) from None
         await self._tasks.__aenter__()
@@ -327,7 +330,12 @@ class Mailbox:
         """Say goodbye to the broker: no last will is published."""
         for keeper in self._keepers:
             keeper.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        try:
+            await self._tasks.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if group.exceptions != (error,):
+                raise
+            # Only the body failed: its own error goes on as it is.
 
     def crash(self) -> None:
         """Vanish without a word, as a power cut does; the broker publishes the last will."""
@@ -349,22 +357,38 @@ class Mailbox:
             client = await self._reconnected()
 
     async def _serve(self, client: _Client) -> None:
+        """Take in what comes, until the connection is lost.
+
+        From the first moment: a broker may hold back its answer to a subscription until a retained message
+        has been acknowledged.
+        """
         self._client = client
+        settling = self._tasks.create_task(self._settle_in(client), name=f"{self._who} subscribes")
         try:
-            greeter = self._tasks.create_task(self._greet(), name=f"{self._who} greets")
-            self._connected.set()
-            self._facts.say(self._who, "mqtt.connected", broker=str(self._settings.address))
-            try:
-                async for message in client.messages:
-                    self._incoming.put_nowait((client, message))
-            finally:
-                greeter.cancel()
+            async for message in client.messages:
+                self._incoming.put_nowait((client, message))
         finally:
+            settling.cancel()
             self._lost(client)
             if not self._has_crashed:
                 with contextlib.suppress(aiomqtt.MqttError):
                     await client.__aexit__(None, None, None)
                 client.cut()
+
+    async def _settle_in(self, client: _Client) -> None:
+        """Subscribe; then we are connected, and whoever wants to say something now does."""
+        subscribed: set[str] = set()
+        try:
+            while missing := [each for each in self._handlers if each not in subscribed]:
+                await _cancellable(client.subscribe(missing[0], qos=1))
+                subscribed.add(missing[0])
+        except aiomqtt.MqttError as error:
+            client.give_up(str(error))
+            return
+        self._connected.set()
+        self._facts.say(self._who, "mqtt.connected", broker=str(self._settings.address))
+        for greeting in self._greetings:
+            await greeting()
 
     async def _work(self) -> None:
         """Handle what came, beside the connection: a handler may wait for the broker to come back."""
@@ -374,10 +398,6 @@ class Mailbox:
             if client is self._client:
                 client.acknowledge(message)
 
-    async def _greet(self) -> None:
-        for greeting in self._greetings:
-            await greeting()
-
     async def _reconnected(self) -> _Client:
         pause = self._settings.first_pause
         while True:
@@ -386,17 +406,12 @@ class Mailbox:
             client = _Client(self._settings, self._will)
             try:
                 await _cancellable(client.__aenter__())
-                await self._subscribe(client)
             except aiomqtt.MqttError as error:
                 self._facts.say(
                     self._who, "mqtt.unreachable", why=str(error), broker=str(self._settings.address)
                 )
             else:
                 return client
-
-    async def _subscribe(self, client: _Client) -> None:
-        for topic_filter in self._handlers:
-            await _cancellable(client.subscribe(topic_filter, qos=1))
 
     async def _handle(self, message: aiomqtt.Message) -> None:
         payload = bytes(message.payload)

@@ -1,0 +1,206 @@
+import asyncio
+import contextlib
+import random
+
+import pytest
+from click.testing import CliRunner
+from hub_faulty_disk import FaultyDisk
+from hub_world import HUB, INSTALL_CODE, OTHER, PPMID, World
+
+from hub.cli import main
+from hub.cli.asking import ask
+from hub.config import Config, ConfigError
+from hub.disk import held_alone
+from hub.errors import OurError, SurroundingsError
+from hub.messages import DevicesRequest, HubState, JoinRequest, encode, topic
+from hub.mqtt import MailboxSettings
+from hub.slot import LatestWins
+from ota.eui64 import Eui64
+from ota.status import Status
+
+
+def gbhan(*arguments: str):
+    return CliRunner().invoke(main, arguments)
+
+
+@contextlib.asynccontextmanager
+async def running_hub(tmp_path):
+    async with World(tmp_path, FaultyDisk(random.Random(1))) as world:
+        await world.start()
+        yield world, MailboxSettings.in_simulation(world.broker.address, "asker")
+
+
+async def test_a_command_asks_the_only_hub_there_is(tmp_path):
+    async with running_hub(tmp_path) as (world, mailbox):
+        world.house.add(PPMID)
+        answer = await ask(
+            mailbox,
+            HUB,
+            lambda pen: JoinRequest(
+                device=str(PPMID), install_code=INSTALL_CODE, device_type="PPMID", **pen.stamp()
+            ),
+            within=15.0,
+        )
+        assert answer.ok
+        listed = await ask(mailbox, HUB, lambda pen: DevicesRequest(**pen.stamp()), within=15.0)
+        assert [each.device for each in listed.devices] == [str(PPMID)]
+
+
+async def test_a_hub_is_found_by_its_state(tmp_path):
+    async with running_hub(tmp_path) as (world, mailbox):
+        asking = asyncio.create_task(
+            ask(mailbox, None, lambda pen: DevicesRequest(**pen.stamp()), within=15.0)
+        )
+        await asyncio.sleep(1.0)
+        world.hub._changed()
+        assert (await asking).ok
+
+
+async def test_without_a_hub_one_is_told_to_start_it(tmp_path):
+    async with running_hub(tmp_path) as (world, mailbox):
+        await world.stop()
+        await asyncio.sleep(1.0)
+        with pytest.raises(SurroundingsError, match="gbhan hub"):
+            await ask(mailbox, None, lambda pen: DevicesRequest(**pen.stamp()), within=15.0)
+        with pytest.raises(SurroundingsError, match="does not answer"):
+            await ask(mailbox, HUB, lambda pen: DevicesRequest(**pen.stamp()), within=15.0)
+
+
+async def test_with_several_hubs_one_must_be_named(tmp_path):
+    async with running_hub(tmp_path) as (world, mailbox):
+        asking = asyncio.create_task(
+            ask(mailbox, None, lambda pen: DevicesRequest(**pen.stamp()), within=15.0)
+        )
+        await asyncio.sleep(1.0)
+        for eui64 in (HUB, OTHER):
+            state = HubState(online=True, eui64=str(eui64), **world.head_end.pen.stamp())
+            await world.head_end.mailbox.publish(topic(eui64, "state"), encode(state))
+            await asyncio.sleep(0)
+        # Both states are read in one go, before the command looks at what it has seen.
+        with contextlib.suppress(OurError):
+            await asking
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "hint"),
+    [
+        (["hub"], 2, "--radio is missing"),
+        (["hub", "--radio", "tcp://127.0.0.1:1"], 2, "--mqtt is missing"),
+        (["hub", "--radio", "tcp://127.0.0.1:1", "--mqtt", "mqtt://127.0.0.1"], 2, "--state is missing"),
+        (
+            ["hub", "--radio", "x", "--mqtt", "mqtt://127.0.0.1", "--state", "S", "--adopt", "--reform"],
+            2,
+            "one of them",
+        ),
+        (["hub", "--radio", "x", "--mqtt", "http://127.0.0.1", "--state", "S"], 2, "mqtt://host:port"),
+        (["hub", "--radio", "x", "--mqtt", "mqtt://10.0.0.7", "--state", "S"], 2, "not this machine"),
+        (["hub", "--radio", "nonsense", "--mqtt", "mqtt://127.0.0.1", "--state", "S"], 2, "radio"),
+        (["hub", "--radio", "/dev/ttyNone", "--mqtt", "mqtt://127.0.0.1", "--state", "S"], 3, "ttyNone"),
+        (["hub", "--config", "C"], 2, "C"),
+        (["devices", "--mqtt", "mqtt://127.0.0.1:1"], 3, "nobody listens"),
+        (["devices", "--hub", "17"], 2, "EUI-64"),
+        (["join", "17", "00", "--type", "PPMID"], 2, "EUI-64"),
+        (["join", str(PPMID), "--type", "PPMID"], 2, "install code is missing"),
+        (["join", str(PPMID), "0011", "--type", "PPMID"], 2, "install code has"),
+        (["join", str(PPMID), INSTALL_CODE, "--type", "TOASTER"], 2, "TOASTER"),
+        (
+            ["join", str(PPMID), INSTALL_CODE, "--type", "PPMID", "--mqtt", "mqtt://127.0.0.1:1"],
+            3,
+            "mosquitto",
+        ),
+    ],
+)
+def test_wrong_usage_and_missing_surroundings_are_named(tmp_path, monkeypatch, arguments, status, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "C").write_text("radio = 7\n")
+    result = gbhan(*arguments)
+    assert result.exit_code == status, result.output
+    assert hint in result.output
+    assert "Traceback" not in result.output
+    assert INSTALL_CODE not in result.output
+
+
+@pytest.mark.parametrize("command", ["hub", "join", "devices"])
+def test_each_command_has_help_with_an_example(command):
+    result = gbhan(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: gbhan {command}" in result.output
+
+
+# The state directory.
+
+
+def test_a_state_directory_is_for_one_hub_at_a_time(tmp_path):
+    with held_alone(tmp_path / "state"), pytest.raises(SurroundingsError, match=r"in use by process \d+"):
+        held_alone(tmp_path / "state").__enter__()
+    with held_alone(tmp_path / "state"):
+        pass
+
+
+def test_a_state_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SurroundingsError, match="cannot be used"):
+        held_alone(tmp_path / "file" / "state").__enter__()
+
+
+# The configuration file.
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path):
+    (tmp_path / "c.toml").write_text("")
+    settings = Config.read(tmp_path / "c.toml").settings()
+    assert settings.slot.retention == 14 * 86_400
+    assert settings.server.preempted_answer is Status.ABORT
+
+
+def test_what_the_file_says_is_what_the_hub_does(tmp_path):
+    (tmp_path / "c.toml").write_text(
+        """
+        progress_every = 1.5
+        [slot]
+        retention_days = 20
+        equal_priority = "latest"
+        [ota]
+        preempted_answer = "no-image"
+        block_ceiling = 48
+        [network]
+        channel = 25
+        [mqtt]
+        url = "mqtt://127.0.0.1:1999"
+        """
+    )
+    config = Config.read(tmp_path / "c.toml")
+    settings = config.settings()
+    assert (settings.slot.retention, settings.progress_every) == (20 * 86_400, 1.5)
+    assert isinstance(settings.slot.equal_priority, LatestWins)
+    assert settings.server.preempted_answer is Status.NO_IMAGE_AVAILABLE
+    assert (settings.server.block_ceiling, config.network.channel) == (48, 25)
+    assert config.mqtt.url == "mqtt://127.0.0.1:1999"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("radio = 7", "radio"),
+        ("colour = 'red'", "colour"),
+        ("[slot]\nretention_days = -1", "retention_days"),
+        ("[ota]\npreempted_answer = 'maybe'", "preempted_answer"),
+        ("[network]\nchannel = 9", "channel"),
+        ("[ota", "c.toml"),
+        ("\x00", "c.toml"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(tmp_path, text, named):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        Config.read(tmp_path / "c.toml").settings()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nothing\.toml"):
+        Config.read(tmp_path / "nothing.toml")
+
+
+def test_a_hub_is_named_by_its_address():
+    assert str(HUB) == "00-DB-12-34-56-78-90-A2"
+    assert Eui64.parse(str(HUB)) == HUB

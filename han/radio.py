@@ -96,7 +96,8 @@ class RadioSettings:
 
     Attributes:
         url: see `RadioUrl.parse`.
-        state: where the note on the network and backups are kept; None keeps no backup and remembers nothing.
+        state: where the note on the network and backups are kept; None remembers nothing, and so can neither
+            adopt nor reform.
         adopt: take over a network that this hub did not form.
         reform: replace whatever network is there by a new one.
         watchdog_period: seconds between two questions whether the dongle lives.
@@ -145,7 +146,9 @@ async def open_radio(
             known = memory.recall()
             step, why = next_step(found, known, adopt=settings.adopt, reform=settings.reform)
             if found is not None and step is not Step.RESUME:
-                await _back_up(stack, found, memory, facts)
+                is_kept = await _back_up(stack, found, memory, facts)
+                if not is_kept and step is not Step.REFUSE:
+                    raise OurError("a network is replaced or taken over only where its backup can be kept")
             if step is Step.REFUSE:
                 facts.say("radio", "network.refused", why=why)
                 raise SurroundingsError(why)
@@ -192,13 +195,16 @@ async def _connected(
     return stack
 
 
-async def _back_up(stack: Stack, found: Network, memory: NetworkMemory, facts: Facts) -> None:
+async def _back_up(stack: Stack, found: Network, memory: NetworkMemory, facts: Facts) -> bool:
+    """Whether there is a place to keep it."""
     backup = await stack.backups.create_backup(load_devices=True)
     stamp = backup.backup_time.strftime("%Y%m%dT%H%M%SZ")
     name = f"network-{found.extended_pan_id.hex}-{stamp}.json"
     path = memory.keep_backup(name, json.dumps(backup.as_open_coordinator_json(), indent=1))
-    if path is not None:
-        facts.say("radio", "network.backed-up", path=str(path), extended_pan_id=str(found.extended_pan_id))
+    if path is None:
+        return False
+    facts.say("radio", "network.backed-up", path=str(path), extended_pan_id=str(found.extended_pan_id))
+    return True
 
 
 def _complete(network: NetworkSettings, entropy: Callable[[int], bytes]) -> NetworkSettings:

@@ -22,7 +22,7 @@ import zigpy.zdo.types as zdo
 from bellows.zigbee.application import ControllerApplication
 from zigpy.exceptions import NetworkNotFormed
 
-from han.errors import OurError
+from han.errors import OurError, SurroundingsError
 from han.network_memory import Network
 from han.zcl import OTA_CLUSTER, SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER
 from ota.eui64 import Eui64
@@ -189,10 +189,20 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     # What we ask of the dongle.
 
     async def network(self) -> Network | None:
-        """The network that the dongle holds, started if it was not; None if it holds none."""
+        """The network that the dongle holds, started if it was not; None if it holds none.
+
+        Raises:
+            SurroundingsError: if it is in somebody's network as a router. bellows calls that "not formed",
+                and forming would throw the membership away.
+        """
         try:
             await self.load_network_info(load_devices=False)
         except NetworkNotFormed:
+            if await self._is_in_a_network():
+                raise SurroundingsError(
+                    "the dongle is a member of a network that another coordinator formed: let it leave that"
+                    " network with the program that uses it, or take another dongle"
+                ) from None
             return None
         info = self.state.network_info
         self.last_network = Network(
@@ -202,6 +212,10 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             int(info.channel),
         )
         return self.last_network
+
+    async def _is_in_a_network(self) -> bool:
+        (state,) = await self._ezsp.networkState()
+        return bool(state != ezsp.EmberNetworkStatus.NO_NETWORK)
 
     async def own_eui64(self) -> Eui64:
         """The dongle's own address, also while it is in no network."""

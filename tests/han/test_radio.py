@@ -276,6 +276,30 @@ async def test_reforming_backs_up_and_replaces(house, tmp_path):
         await stack.shutdown()
 
 
+@pytest.mark.parametrize("leave", [{"adopt": True}, {"reform": True}])
+async def test_without_a_place_for_the_backup_a_network_is_left_as_it_is(house, leave):
+    with registered(house()) as home:
+        await (await opened(home)).shutdown()
+        with pytest.raises(OurError, match="backup"):
+            await opened(home, **leave)
+
+        assert (await probe(f"sim://{NAME}")).network == OURS
+
+
+async def test_a_dongle_that_is_a_router_of_somebody_elses_network_is_left_in_it(
+    house, tmp_path, monkeypatch
+):
+    with registered(house()) as home:
+        await (await opened(home)).shutdown()
+        monkeypatch.setattr("han.sim.dongle.network.COORDINATOR", 2)  # what it reports: EMBER_ROUTER
+        for leave in ({}, {"adopt": True}, {"reform": True}):
+            with pytest.raises(SurroundingsError, match="another coordinator"):
+                await opened(home, state=tmp_path, **leave)
+
+        monkeypatch.undo()
+        assert (await probe(f"sim://{NAME}")).network == OURS
+
+
 async def test_a_dongle_that_was_exchanged_is_refused(house, tmp_path):
     with registered(house()) as home:
         await (await opened(home, state=tmp_path)).shutdown()

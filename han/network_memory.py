@@ -137,6 +137,16 @@ class NetworkMemory:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
+            _sync_names(self._directory)
         except OSError as error:
             raise SurroundingsError(f"{path} cannot be written: {error.strerror}") from error
         return path
+
+
+def _sync_names(directory: Path) -> None:
+    """Return when a renamed file keeps its new name over a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

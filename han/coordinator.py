@@ -375,7 +375,8 @@ class Coordinator:
         """The Trust Centre let a device in, or saw it come back."""
         device = self._devices.get(eui64)
         self._facts.say("hub", "join.keyed", device=str(eui64), nwk=nwk, admitted=device is not None)
-        if device is not None:
+        # Anybody may claim an address to the Trust Centre; a device that is in stays where it proved to be.
+        if device is not None and device.state is not DeviceState.JOINED:
             self._place(device, nwk)
 
     def announced(self, nwk: int, eui64: Eui64) -> None:

@@ -422,6 +422,17 @@ async def test_a_device_that_announces_another_address_has_moved(world):
     assert world.hub.devices[0].nwk == 0x4321
 
 
+async def test_a_device_that_rejoins_elsewhere_has_moved_once_it_has_proved_to_be_there(world):
+    await world.joined_device()
+    where = world.hub.devices[0].nwk
+
+    world.hub.keyed(0x4321, PPMID)
+    assert world.hub.devices[0].nwk == where
+
+    world.hub.announced(0x4321, PPMID)
+    assert world.ears.events[1:] == [DeviceMoved(PPMID, 0x4321)]
+
+
 async def test_an_address_belongs_to_the_device_that_announced_it_last(world):
     await world.joined_device()
     await world.joined_device(HCALCS, "HCALCS")

@@ -1,7 +1,7 @@
 """The one stream of what happened.
 
-A fact is said once, where it is decided. Progress, alerts, logs, the demo's lines and ``--facts FILE`` are views
-of this stream; tests assert on it. A fact never holds a key, an install code or a credential.
+A fact is said once, where it is decided. Progress, alerts, logs, the demo's lines and ``--facts FILE`` are
+views of this stream; tests assert on it. A fact never holds a key, an install code or a credential.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Fact:
         try:
             return self.fields[name]
         except KeyError:
-            raise AttributeError(f"fact {self.what!r} has no {name!r}: it has {', '.join(self.fields)}") from None
+            raise AttributeError(
+                f"fact {self.what!r} has no {name!r}: it has {', '.join(self.fields)}"
+            ) from None
 
     def to_json(self) -> str:
         """One JSON object on one line. Details that JSON does not know are written as text."""

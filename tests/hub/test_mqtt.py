@@ -241,6 +241,12 @@ def test_a_url_that_leads_nowhere_is_refused(url):
         BrokerAddress.parse(url)
 
 
+def test_a_password_with_a_slash_that_spoils_the_url_is_not_repeated():
+    with pytest.raises(MqttUrlError) as refused:
+        BrokerAddress.parse("mqtts://hub:secret/word@broker.example")
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -31,7 +31,7 @@ class Line:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._house: House | None = None
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], None] = {}  # in order, as a set would not be
         self._sequence = 0
 
     @property
@@ -56,8 +56,8 @@ class Line:
         """Send a frame and go on; ``then`` hears the outcome."""
         task = asyncio.create_task(self._post(to, cluster, frame, then), name=f"frame to {to}")
         # The loop itself holds tasks only weakly.
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        self._sending[task] = None
+        task.add_done_callback(self._sending.pop)
 
     def stop(self) -> None:
         """Forget every frame that is still on its way."""

@@ -131,6 +131,7 @@ class Custody:
         self._envelopes = envelopes
         self._now = now
         self._gone: dict[str, str] = {}  # images let go since the start: why
+        self._unsaid: list[Alert] = []  # raised, but not on the flash yet
         if self._flash.is_whole():  # a power cut came between the last octet and the storing of it
             self._store_or_discard()
 
@@ -213,6 +214,7 @@ class Custody:
         memory = self._owe(self.memory, held, concluded, report)
         memory = _with_ended(memory, (concluded,), self._slot.held)
         self._flash.keep(msgspec.structs.replace(memory, held=self._slot.held))
+        self._say_raised()
         self._facts.say(
             "hub",
             "slot.concluded",
@@ -228,6 +230,7 @@ class Custody:
         base = self.memory if memory is None else memory
         after = self._with_alert(base, alert)
         self._flash.keep(after)
+        self._say_raised()
         return after.raised != base.raised
 
     def acknowledged(self, alert_id: str) -> None:
@@ -318,6 +321,7 @@ class Custody:
         for each in held.unfinished:
             memory = self._owe(memory, held, each, discarded(f"not a valid upgrade file: {problem}"))
         self._flash.clear(_with_ended(memory, held.unfinished, None))
+        self._say_raised()
         self._gone[held.image_id] = problem
         self._facts.say("hub", "slot.discarded", image=held.image_id, why=problem)
         return self._wanted(held.image_id, 0, "invalid-image", problem)
@@ -360,22 +364,28 @@ class Custody:
     def _with_alert(self, memory: Memory, alert: Alert) -> Memory:
         if alert.id in memory.raised:
             return memory
-        self._facts.say(
-            "hub",
-            "alert.raised",
-            id=alert.id,
-            kind=alert.TOPIC,
-            code=alert.code,
-            response=alert.response,
-            device=alert.device,
-            why=alert.reason,
-        )
+        self._unsaid.append(alert)
         queued = QueuedAlert(
             id=alert.id, topic=messages.topic_of(self._hub, alert), payload=messages.encode(alert)
         )
         return msgspec.structs.replace(
             memory, alerts=(*memory.alerts, queued), raised=remember(memory.raised, alert.id)
         )
+
+    def _say_raised(self) -> None:
+        """Say which alerts are owed now; called when they are on the flash, as no power cut unsays a fact."""
+        raised, self._unsaid = self._unsaid, []
+        for alert in raised:
+            self._facts.say(
+                "hub",
+                "alert.raised",
+                id=alert.id,
+                kind=alert.TOPIC,
+                code=alert.code,
+                response=alert.response,
+                device=alert.device,
+                why=alert.reason,
+            )
 
     def _wanted(
         self, image_id: str, offset: int, code: str = "ok", why: str = "", *, complete: bool = False
@@ -393,6 +403,7 @@ class Custody:
         )
 
     def _said(self, decisions: list[Decision], image_id: str) -> list[Decision]:
+        self._say_raised()
         for decision in decisions:
             match decision:
                 case Accepted(image=image):

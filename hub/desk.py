@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from han.coordinator import RadioBusy, RadioGone
-from han.errors import HanError
+from han.errors import HanError, OurError
 from han.facts import Facts
 from han.security.errors import InstallCodeError
 from hub.activation import Activation
@@ -173,6 +173,8 @@ class Desk:
         device = Eui64.parse(request.device)
         code, why = "ok", ""
         try:
+            if device in {self._staff.house.eui64, 0, 0xFFFF_FFFF_FFFF_FFFF}:
+                raise OurError(f"{device} is no address of a device")
             install_code = bytes.fromhex(request.install_code)
             await self._staff.house.admit(device, install_code, request.device_type, request.seconds)
         except (RadioGone, RadioBusy) as error:
@@ -216,7 +218,7 @@ class Desk:
         with contextlib.suppress(MessageError):
             _, below = split_topic(topic)
             asked = _JustAnId()
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 asked = msgspec.json.decode(payload, type=_JustAnId)
             verb = below.removeprefix("request/")
             if verb in {"join", "devices", "offer", "activate", "read-version"}:

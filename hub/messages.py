@@ -18,7 +18,7 @@ the broker may have been away at either end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict, TypeVar
 
 import msgspec
@@ -31,10 +31,12 @@ ROOT: Final = "gbhan/v1/hub"
 
 Text = Annotated[str, Meta(max_length=512)]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
-Device = Annotated[str, Meta(pattern=r"^[0-9A-F]{2}(-[0-9A-F]{2}){7}$")]
+# A pattern alone would let a line break through behind the last digit; the length does not.
+Device = Annotated[str, Meta(pattern=r"^[0-9A-F]{2}(-[0-9A-F]{2}){7}$", max_length=23)]
 """An EUI-64 as GB documents write it, ``00-DB-12-34-56-78-90-A4``; what ``str(Eui64)`` gives."""
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Version = Annotated[str, Meta(pattern=r"^[0-9A-F]{8}$")]
+DeviceType = Literal["PPMID", "HCALCS", "GSME", "ESME", "IHD"]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+Version = Annotated[str, Meta(pattern=r"^[0-9A-F]{8}$", max_length=8)]
 """A firmware version: the OTA header's file version as eight upper-case hex digits."""
 Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*$", max_length=65536)]
 Count = Annotated[int, Meta(ge=0, lt=2**32)]
@@ -100,7 +102,7 @@ class JoinRequest(Message, frozen=True, kw_only=True):
 
     device: Device
     install_code: Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2}){8,18}$")]
-    device_type: Text
+    device_type: DeviceType
     seconds: Annotated[int, Meta(ge=1, le=254)] = 254
 
     def __repr__(self) -> str:
@@ -152,6 +154,14 @@ class ActivateRequest(Message, frozen=True, kw_only=True):
     manufacturer_image_hash: Sha256
     execution_time: Utc | None = None
     originator_counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a time that cannot be said in UTC: the year before 1 or after 9999."""
+        if self.execution_time is not None:
+            try:
+                self.execution_time.astimezone(UTC)
+            except OverflowError:
+                raise ValueError("execution_time lies outside the years 1 to 9999 in UTC") from None
 
 
 class ReadVersionRequest(Message, frozen=True, kw_only=True):
@@ -382,7 +392,7 @@ def decode(payload: bytes, kind: type[M]) -> M:
     """
     try:
         return msgspec.json.decode(payload, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: nested too deep
         raise MessageError(f"a payload that is no {kind.__name__}: {error}") from None
 
 

@@ -155,12 +155,12 @@ def inspect(*, file: Path, device_type: str | None, as_json: bool) -> None:
     """
     data = _octets(file)
     try:
-        layout = layout_for(device_type) if device_type else likely_layout(data)
+        described = _describe(data, layout_for(device_type) if device_type else likely_layout(data))
     except ImageFormatError as error:
         if as_json:
             _tell({"file": str(file), "size": len(data), "findings": [str(error)]}, as_json=True)
         _refuse(f"{file}: {error}")
-    _tell({"file": str(file), **_describe(data, layout)}, as_json=as_json)
+    _tell({"file": str(file), **described}, as_json=as_json)
 
 
 @image.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -10,11 +11,9 @@ from hub.cli.asking import ask, asking_mailbox
 from hub.cli.options import Eui64Type, read_secret
 from hub.cli.program import FAILED, exit_statuses, print_json, run
 from hub.errors import OurError
-from hub.messages import Envelopes, JoinRequest
+from hub.messages import DeviceType, Envelopes, JoinRequest
 from hub.mqtt import BrokerAddress
 from ota.eui64 import Eui64
-
-DEVICE_TYPES = ("PPMID", "HCALCS", "GSME", "ESME", "IHD")
 
 
 @click.command()
@@ -25,7 +24,7 @@ DEVICE_TYPES = ("PPMID", "HCALCS", "GSME", "ESME", "IHD")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Read the code from here.",
 )
-@click.option("--type", "device_type", type=click.Choice(DEVICE_TYPES), required=True)
+@click.option("--type", "device_type", type=click.Choice(get_args(DeviceType)), required=True)
 @click.option(
     "--seconds", type=click.IntRange(1, 254), default=254, show_default=True, help="How long it may join."
 )
@@ -38,7 +37,7 @@ def join(
     eui64: Eui64,
     install_code: str | None,
     code_file: Path | None,
-    device_type: str,
+    device_type: DeviceType,
     seconds: int,
     mqtt: str,
     hub: Eui64 | None,

@@ -134,7 +134,7 @@ def read_asked(body: bytes) -> ServiceRequest:
     """
     try:
         posted = msgspec.json.decode(body, type=Asked)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: nested too deep
         raise BadRequestError(f"this is no Service Request: {error}") from None
     match posted.service_request:
         case "11.1" | "11.4":

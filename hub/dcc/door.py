@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import Self
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hub.dcc import contract
 from hub.dcc.dsp import Dsp
@@ -64,6 +66,16 @@ class DoorSettings:
             )
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Octets that are no HTTP are the sender's mistake: aiohttp answers 400, and would log a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_LOG = logging.getLogger("gbhan.door")
+_LOG.addFilter(_is_ours)
+
+
 class Door:
     """The HTTP service, open inside ``async with Door(...)``.
 
@@ -84,7 +96,7 @@ class Door:
                 web.get("/devices", self._devices),
             ]
         )
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(application, access_log=None, logger=_LOG, shutdown_timeout=1.0)
         self.url = ""
 
     async def __aenter__(self) -> Self:

@@ -125,15 +125,23 @@ class ActivateFirmware:
                 f"FirmwareHash has {len(self.manufacturer_image_hash)} octets; SHA-256 of the Manufacturer"
                 " Image has 32"
             )
-        if self.execution_time is not None and self.execution_time.tzinfo is None:
-            raise BadRequestError(
-                "ExecutionDateTime has no time zone: write it in UTC, such as 2026-01-05T12:00:00Z"
-            )
+        if self.execution_time is not None:
+            _check_execution_time(self.execution_time)
 
     @property
     def devices(self) -> tuple[Eui64 | str, ...]:
         """The one device."""
         return (self.device,)
+
+
+def _check_execution_time(when: datetime) -> None:
+    """What is kept must come back from seconds since 1970, and in UTC: not so at the ends of the calendar."""
+    if when.tzinfo is None:
+        raise BadRequestError(
+            "ExecutionDateTime has no time zone: write it in UTC, such as 2026-01-05T12:00:00Z"
+        )
+    if not 1970 < when.year < 9999:
+        raise BadRequestError(f"ExecutionDateTime lies in the year {when.year}: give one from 1971 to 9998")
 
 
 ServiceRequest = UpdateFirmware | UpdatePpmidFirmware | ReadFirmwareVersion | ActivateFirmware

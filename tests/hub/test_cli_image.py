@@ -94,14 +94,15 @@ def test_inspect_explains_a_spoilt_file_as_far_as_it_can_be_read(name):
     assert facts["findings"]
 
 
+@pytest.mark.parametrize("layout", [(), ("--for", "HCALCS"), ("--for", "PPMID")])
 @pytest.mark.parametrize("name", ["wrong-magic", "header-cut", "header-length"])
-def test_inspect_names_what_is_wrong_with_a_file_that_cannot_be_read(name):
+def test_inspect_names_what_is_wrong_with_a_file_that_cannot_be_read(name, layout):
     file = FIXTURES / f"spoilt-{name}.ota"
-    result = gbhan("inspect", file)
+    result = gbhan("inspect", file, *layout)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert str(file) in result.stderr
-    as_json = gbhan("inspect", "--json", file)
+    as_json = gbhan("inspect", "--json", file, *layout)
     assert as_json.exit_code == 2
     assert json.loads(as_json.stdout)["findings"]
 

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -99,6 +100,7 @@ async def test_the_lists_of_requests_and_devices_can_be_read():
         (b"", "no Service Request"),
         (b"{", "no Service Request"),
         (b"\xff\xfe", "no Service Request"),
+        (b'{"surprise":' + b"[" * 99_999, "no Service Request"),
         (b'{"service_request": "12.1", "devices": ["x"]}', "service_request"),
         (b'{"service_request": "11.2", "devices": []}', "devices"),
         (b'{"service_request": "11.2", "devices": ["a", "b"]}', "one device"),
@@ -124,6 +126,20 @@ async def test_a_body_beyond_all_measure_is_refused():
         response = await session.post(f"{door.url}/request", data=bytes(16_000_000))
 
         assert response.status == 413
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"NONSENSE\r\n\r\n", b"\x16\x03\x01\x00\r\n\r\n", b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n"],
+)
+async def test_octets_that_are_no_http_are_answered_without_a_traceback_in_the_log(octets, caplog):
+    async with open_door() as (door, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(door.url).port)
+        writer.write(octets)
+        assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+        writer.close()
+
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/request/nobody", "/request/nobody?wait=5"])

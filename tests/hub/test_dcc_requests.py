@@ -186,6 +186,21 @@ def test_attempts_too_close_together_are_advised_against_not_refused():
             ),
             "time zone",
         ),
+        *(
+            (
+                lambda text=text: ActivateFirmware(
+                    device=HCALCS,
+                    manufacturer_image_hash=HASH,
+                    execution_time=datetime.fromisoformat(text),
+                ),
+                "ExecutionDateTime lies in the year",
+            )
+            for text in (
+                "0001-01-01T00:00:00+14:00",
+                "9999-12-31T23:59:59-14:00",
+                "9999-12-31T23:59:59+00:00",
+            )
+        ),
     ],
 )
 def test_a_request_that_makes_no_sense_cannot_be_made_and_names_its_field(make, field):

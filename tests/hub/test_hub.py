@@ -341,7 +341,10 @@ async def test_a_chunk_of_an_image_that_nobody_offered_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["request/offer", "request/join", "request/activate", "image/chunk"])
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"id":"q7"}', b"\xff", b'{"id":7}', b"9" * 10_000])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"[]", b'{"id":"q7"}', b"\xff", b'{"id":7}', b"9" * 10_000, b'{"x":' + b"[" * 99_999],
+)
 async def test_a_malformed_payload_is_answered_and_changes_nothing(tmp_path, below, payload):
     async with home(tmp_path) as world:
         before = world.hub.custody.memory
@@ -403,6 +406,29 @@ async def test_an_install_code_reaches_the_radio_and_nothing_else(tmp_path, caps
             (world.disk.read(name) or b"").decode("latin-1") for name in world.disk.names()
         )
         assert INSTALL_CODE[:12] not in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("device", "device_type", "code"),
+    [
+        (HUB, "PPMID", "refused"),
+        (Eui64(0), "PPMID", "refused"),
+        (Eui64(0xFFFF_FFFF_FFFF_FFFF), "PPMID", "refused"),
+        (PPMID, "TOASTER", "malformed"),
+    ],
+)
+async def test_what_can_be_no_device_is_not_admitted(tmp_path, device, device_type, code):
+    async with home(tmp_path) as world:
+        request = JoinRequest(
+            device=str(device),
+            install_code=INSTALL_CODE,
+            device_type=device_type,
+            **world.head_end.pen.stamp(),
+        )
+        answer = await world.head_end.ask(request)
+        assert (answer.code, answer.ok) == (code, False)
+        assert world.house.admitted == {}
+        assert world.hub.custody.memory.devices == ()
 
 
 async def test_devices_are_listed_with_the_version_they_told(tmp_path):

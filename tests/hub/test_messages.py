@@ -4,6 +4,7 @@ import pytest
 
 from hub.messages import (
     MESSAGES,
+    ActivateRequest,
     DevicesRequest,
     Envelopes,
     HubState,
@@ -86,6 +87,8 @@ def test_an_install_code_is_never_shown():
         b'{"id":"x"}',
         b'{"id":"x","utc":"2026-01-05T00:00:00","seq":1}',
         b"[" * 5000,
+        b'{"id":"x","utc":"2026-01-05T00:00:00Z","seq":1,"later":'
+        + b"[" * 200_000,  # ignored, but not unread
     ],
 )
 def test_a_malformed_payload_is_refused_with_a_reason(payload):
@@ -99,6 +102,33 @@ def test_a_payload_cut_at_any_length_is_refused():
     for length in range(len(whole)):
         with pytest.raises(MessageError):
             decode(whole[:length], HubState)
+
+
+@pytest.mark.parametrize("execution_time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_beyond_the_calendar_is_refused(execution_time):
+    whole = activation()
+    with pytest.raises(MessageError, match="years 1 to 9999"):
+        decode(whole.replace(b"2027-01-05T00:00:00Z", execution_time.encode()), ActivateRequest)
+
+
+@pytest.mark.parametrize("field", [PPMID, "ab" * 32])
+def test_a_line_break_behind_an_address_or_a_hash_is_refused(field):
+    whole = activation()
+    decode(whole, ActivateRequest)
+    with pytest.raises(MessageError):
+        decode(whole.replace(field.encode(), field.encode() + b"\\n"), ActivateRequest)
+
+
+def activation() -> bytes:
+    return encode(
+        ActivateRequest(
+            request_id="r1",
+            device=PPMID,
+            manufacturer_image_hash="ab" * 32,
+            execution_time=datetime(2027, 1, 5, tzinfo=UTC),
+            **envelopes().stamp(),
+        )
+    )
 
 
 def test_another_schema_version_is_refused_and_an_unknown_field_is_not():

@@ -102,9 +102,11 @@ async def with_a_crash(tmp_path, story, device, *, at_frame=None, at_disk_step=N
 
 
 def judge(world: World, device, codes) -> None:
-    """One terminal outcome, each alert once, nothing downloaded twice."""
+    """One terminal outcome, each alert once, nothing said that did not hold, nothing downloaded twice."""
     told = {alert.id: (alert.code, alert.response) for alert in world.head_end.alerts}
     assert sorted(told.values()) == sorted((code, 0) for code in codes)
+    raised = [fact.id for fact in world.told if fact.what == "alert.raised"]
+    assert len(raised) == len(set(raised)), "it is said of an alert when that is safe, and so only once"
     state = world.house.devices[device]
     assert state.version == 2
     assert len(state.downloads) == 1

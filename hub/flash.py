@@ -12,10 +12,10 @@ A file that nothing refers to is what a power cut left over; opening the flash r
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -24,6 +24,9 @@ from hub.disk import Disk
 from hub.errors import OurError, SurroundingsError
 from hub.memory import Arrival, Memory
 from hub.slot import Stage
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MEMORY: Final = "memory.json"
 BESIDE: Final = "memory.new"
@@ -40,13 +43,21 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     memory: msgspec.Raw
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Let a disk's refusal out as FlashError; also usable as a decorator."""
-    try:
-        yield
-    except OSError as error:
-        raise FlashError(f"the state directory cannot be used: {error}; free some space or fix it") from error
+def _translated(
+    method: Callable[Concatenate[Flash, P], R],
+) -> Callable[Concatenate[Flash, P], R]:
+    """Let a disk's refusal out as FlashError, and tell whoever watches over the flash."""
+
+    @functools.wraps(method)
+    def translating(flash: Flash, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(flash, *args, **kwargs)
+        except OSError as error:
+            refusal = FlashError(f"the state directory cannot be used: {error}; free some space or fix it")
+            flash.on_refusal(refusal)
+            raise refusal from error
+
+    return translating
 
 
 class Flash:
@@ -58,6 +69,8 @@ class Flash:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self.on_refusal: Callable[[FlashError], None] = _nobody_watches
+        """Told before a refusal is raised: where it is raised in a callback, nobody may catch it."""
         self._memory = self._load()
         self._hash = hashlib.sha256()
         self._received = 0
@@ -73,7 +86,7 @@ class Flash:
         """Octets of the arriving image that are safe."""
         return self._received
 
-    @_translated()
+    @_translated
     def keep(self, memory: Memory) -> None:
         """Replace the memory; safe when this returns. An unchanged memory costs nothing."""
         if memory == self._memory:
@@ -90,7 +103,7 @@ class Flash:
         """Keep the memory with these fields changed."""
         self.keep(msgspec.structs.replace(self._memory, **changes))
 
-    @_translated()
+    @_translated
     def begin(self, memory: Memory) -> None:
         """Keep a memory whose held image now starts to arrive; a former image goes."""
         self.keep(msgspec.structs.replace(memory, arrival=Arrival()))
@@ -98,7 +111,7 @@ class Flash:
         self._received = 0
         self._sweep()
 
-    @_translated()
+    @_translated
     def append(self, offset: int, data: bytes) -> int:
         """Add the next octets of the arriving image; safe when this returns. Gives how many are there now."""
         held = self._memory.held
@@ -114,7 +127,7 @@ class Flash:
         self.change(arrival=Arrival(received=self._received, prefix_sha256=self._hash.hexdigest()))
         return self._received
 
-    @_translated()
+    @_translated
     def arrived_image(self) -> bytes:
         """All octets of the arriving image, for checking before it is stored."""
         held = self._memory.held
@@ -128,7 +141,7 @@ class Flash:
         held = self._memory.held
         return held is not None and self._received == held.size and self._hash.hexdigest() == held.image_id
 
-    @_translated()
+    @_translated
     def store(self, memory: Memory) -> None:
         """Turn the whole arrival into the stored image and keep the memory that says so."""
         if not self.is_whole() or self._memory.held is None:
@@ -139,7 +152,7 @@ class Flash:
         # A power cut here leaves a whole file and a memory that says "arriving": _settle knows that case.
         self.keep(msgspec.structs.replace(memory, arrival=None))
 
-    @_translated()
+    @_translated
     def image(self) -> bytes | None:
         """The stored image, if one is stored."""
         held = self._memory.held
@@ -150,14 +163,14 @@ class Flash:
             raise FlashError(f"the stored image {held.image_id[:12]} is damaged: empty the state directory")
         return data
 
-    @_translated()
+    @_translated
     def clear(self, memory: Memory) -> None:
         """Keep a memory without an image, then remove the image's file."""
         self.keep(msgspec.structs.replace(memory, held=None, arrival=None, file_version=None))
         self._received = 0
         self._sweep()
 
-    @_translated()
+    @_translated
     def _load(self) -> Memory:
         raw = self._disk.read(MEMORY)
         if raw is None:
@@ -172,7 +185,7 @@ class Flash:
                 f"{MEMORY} in the state directory cannot be read ({error}): remove it"
             ) from error
 
-    @_translated()
+    @_translated
     def _settle(self) -> None:
         """Finish or undo what a power cut interrupted."""
         held = self._memory.held
@@ -208,6 +221,10 @@ class Flash:
             self._disk.remove(name)
         if leftovers:
             self._disk.sync_names()
+
+
+def _nobody_watches(refusal: FlashError) -> None:
+    del refusal
 
 
 def _part(image_id: str) -> str:

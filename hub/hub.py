@@ -23,7 +23,7 @@ from hub.custody import Custody, Moment
 from hub.desk import Desk, Staff
 from hub.devices import Devices
 from hub.errors import SurroundingsError
-from hub.flash import Flash
+from hub.flash import Flash, FlashError
 from hub.house import Ears, House, OpenHouse
 from hub.line import Line
 from hub.messages import Envelopes, HubState, Progress
@@ -86,6 +86,8 @@ class Hub:
         self._radio = "up"
         self._is_halted = False
         self._ready = asyncio.Event()
+        self._refusal: asyncio.Future[FlashError] = self._loop.create_future()
+        flash.on_refusal = self._give_up
         self._told: dict[Eui64, float] = {}
         self._slot_alarm: asyncio.TimerHandle | None = None
         self.eui64 = house.eui64
@@ -177,11 +179,32 @@ class Hub:
             async with self._mailbox:
                 self._ready.set()
                 try:
-                    await self._outbox.run()
+                    await self._serve()
                 finally:
                     await self._say_goodbye()
         finally:
             await self.close()
+
+    async def _serve(self) -> None:
+        """Send what is due until cancelled, or until the disk refuses."""
+        sending = asyncio.ensure_future(self._outbox.run())
+        try:
+            ends: tuple[asyncio.Future[None] | asyncio.Future[FlashError], ...] = (sending, self._refusal)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+        if sending.done():
+            await sending
+        raise self._refusal.result()
+
+    def _give_up(self, refusal: FlashError) -> None:
+        """A hub that cannot keep what it decides must decide nothing more; a restart finds what was kept."""
+        if self._refusal.done():
+            return
+        self._facts.say("hub", "flash.refused", why=str(refusal))
+        self._is_halted = True
+        self._stop()
+        self._refusal.set_result(refusal)
 
     async def ready(self) -> None:
         """Return when the hub is at the broker."""

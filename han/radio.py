@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
+import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -295,11 +296,24 @@ async def _explained(name: str, url: RadioUrl) -> AsyncIterator[None]:
             f"{name} cannot be opened: {error.strerror or error}. Is the dongle there, or the program that"
             " serves it running?"
         ) from error
+    except (AttributeError, RuntimeError) as error:
+        if not _raised_by_bellows(error):
+            raise
+        raise SurroundingsError(
+            f"{name}: the connection ended while the dongle was being started. Another program may have it (a"
+            " dongle serves one at a time: stop that program first), or it was unplugged"
+        ) from error
     except (zigpy.exceptions.RadioException, zigpy.exceptions.ZigbeeException) as error:
         raise SurroundingsError(
             f"{name}: the dongle did not start its network ({type(error).__name__}: {error}). Unplug it, plug"
             " it in again and retry; gbhan radio probe says what it holds"
         ) from error
+
+
+def _raised_by_bellows(error: Exception) -> bool:
+    """Whether it arose in bellows' own code, which goes on using what the lost connection has taken away."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_globals["__name__"].partition(".")[0] == "bellows"
 
 
 def _busy_or_forbidden(path: str) -> str:

@@ -479,6 +479,19 @@ async def test_a_dongle_that_crashes_is_told_of_and_found_again(world):
     assert [message.payload for message in heard] == [b"down"]
 
 
+@pytest.mark.parametrize("period", [0.3, 0.7, 1.3, 1.9, 2.3])
+async def test_a_dongle_that_goes_again_and_again_while_it_is_being_started_is_found_in_the_end(world, period):
+    await world.joined_device()
+    for _ in range(20):
+        world.house.dongle.crash()
+        world.house.pump.wake()
+        await asyncio.sleep(period)
+    await asyncio.sleep(300)
+
+    assert type(world.ears.events[-1]) is RadioBack
+    assert world.hub.is_up
+
+
 async def test_nothing_can_be_sent_while_the_dongle_is_gone(world):
     await world.joined_device()
     world.hub.lost("unplugged")

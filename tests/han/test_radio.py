@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -357,6 +358,20 @@ async def test_a_port_that_is_missing_is_named():
 async def test_a_refused_connection_says_so():
     with pytest.raises(SurroundingsError, match="cannot be opened"):
         await probe("tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("said_before", [b"", bytes.fromhex("1ac1020b0a527e")])
+async def test_a_port_that_is_taken_away_while_we_start_says_who_may_have_it(said_before):
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if said_before:
+            await reader.read(100)
+        writer.write(said_before)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(SurroundingsError, match="Another program may have it"):
+            await probe(f"tcp://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("url", ["sim://", "sim://no-such-home", "sim://demo?loss=much"])

@@ -34,18 +34,9 @@ class Line:
         self._sending: dict[asyncio.Task[None], None] = {}  # in order, as a set would not be
         self._sequence = 0
 
-    @property
-    def is_up(self) -> bool:
-        """Whether there is a radio."""
-        return self._house is not None
-
     def connect(self, house: House) -> None:
         """From now on frames go through this radio."""
         self._house = house
-
-    def disconnect(self) -> None:
-        """The radio is gone: frames fail until there is another."""
-        self._house = None
 
     def next_sequence(self) -> int:
         """A ZCL sequence number for a frame that answers nothing."""

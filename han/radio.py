@@ -153,7 +153,8 @@ async def open_radio(
             if step is Step.REFUSE:
                 facts.say("radio", "network.refused", why=why)
                 raise SurroundingsError(why)
-            if step is Step.ADOPT and found is not None:
+            if step in (Step.ADOPT, Step.RESUME) and found is not None:
+                # Also where a power cut came between forming the network and noting that it was done.
                 memory.note(KnownNetwork(found.eui64, found.extended_pan_id, is_formed=True))
             if step in (Step.FORM, Step.REPLACE):
                 await _form(stack, settings, network, memory)
@@ -313,7 +314,7 @@ async def _explained(name: str, url: RadioUrl) -> AsyncIterator[None]:
 def _raised_by_bellows(error: Exception) -> bool:
     """Whether it arose in bellows' own code, which goes on using what the lost connection has taken away."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return frames[-1].f_globals["__name__"].partition(".")[0] == "bellows"
+    return str(frames[-1].f_globals["__name__"]).partition(".")[0] == "bellows"
 
 
 def _busy_or_forbidden(path: str) -> str:

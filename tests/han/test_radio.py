@@ -237,6 +237,8 @@ async def test_a_power_cut_while_forming_leaves_a_network_that_is_still_ours(hou
 
         await (await opened(home, state=tmp_path)).shutdown()
 
+    assert NetworkMemory(tmp_path).recall() == KNOWN  # or another dongle would be formed unasked
+
 
 async def test_somebody_elses_network_is_backed_up_and_refused(house, tmp_path):
     with registered(house()) as home:

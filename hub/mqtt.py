@@ -224,6 +224,24 @@ class _Client(aiomqtt.Client):
         """Tell the broker that this message has been dealt with."""
         self._client.ack(message.mid, message.qos)
 
+    async def deliver(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """Publish at QoS 1.
+
+        aiomqtt goes on waiting for the acknowledgement when the connection has gone, and with it whoever
+        publishes one message after another.
+
+        Raises:
+            aiomqtt.MqttError: if the broker does not acknowledge it in time, or can no longer do so.
+        """
+        publishing = asyncio.ensure_future(self.publish(topic, payload, qos=1, retain=retain))
+        try:
+            await asyncio.wait((publishing, self._disconnected), return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                raise aiomqtt.MqttError("the connection went before the broker had acknowledged a message")
+            publishing.result()
+        finally:
+            publishing.cancel()
+
     def give_up(self, why: str) -> None:
         """Take the connection for dead: whoever reads its messages gets an MqttError."""
         if not self._disconnected.done():
@@ -295,7 +313,7 @@ class Mailbox:
             client = self._client
             assert client is not None, "connected without a client"
             try:
-                await _cancellable(client.publish(topic, payload, qos=1, retain=retain))
+                await client.deliver(topic, payload, retain=retain)
             except aiomqtt.MqttError as error:
                 # Perhaps the connection is only silent. What was not acknowledged needs a new one in any
                 # case.

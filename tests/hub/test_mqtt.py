@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import random
 
 import pytest
@@ -184,6 +185,36 @@ async def test_a_cancellation_that_meets_the_acknowledgement_is_not_forgotten(tm
                 async with asyncio.timeout(60.0):
                     await asyncio.wait({task})
                 assert task.cancelled()
+
+
+async def test_what_a_lost_connection_left_unacknowledged_goes_out_as_soon_as_there_is_another(tmp_path):
+    connections = 0
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Acknowledges what comes, except that it vanishes upon the first publication."""
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, length = await reader.readexactly(2)
+                body = await reader.readexactly(length)
+                if kind >> 4 == 1:  # CONNECT: CONNACK
+                    writer.write(bytes((0x20, 2, 0, 0)))
+                elif kind >> 4 == 3 and connections == 1:
+                    break
+                elif kind >> 4 == 3:  # PUBLISH to the topic "a": PUBACK with its packet identifier
+                    writer.write(bytes((0x40, 2)) + body[3:5])
+        writer.close()
+
+    server = await asyncio.start_unix_server(broker, tmp_path / "b")
+    loop = asyncio.get_running_loop()
+    post = Post(BrokerAddress.parse(f"mqtt+unix://{tmp_path}/b"), "one")
+    async with post.mailbox:
+        start = loop.time()
+        await post.mailbox.publish("a", b"")
+        assert loop.time() - start < 2.0, "it did not wait for an acknowledgement that could not come"
+    assert connections == 2
+    server.close()
 
 
 async def test_a_socket_that_cannot_be_made_is_named(tmp_path):

@@ -10,13 +10,14 @@ import random
 
 import pytest
 from hub_faulty_disk import FaultyDisk, PowerCutError
-from hub_world import HCALCS, PPMID, World, image_for, image_hash
+from hub_world import GSME, HCALCS, PPMID, World, image_for, image_hash
 
 from hub.errors import SurroundingsError
 from hub.messages import ActivateRequest
 
 PPMID_IMAGE = image_for("PPMID", size=300)
 HCALCS_IMAGE = image_for("HCALCS", size=200)
+GSME_IMAGE = image_for("GSME", size=200)
 
 
 async def update_a_ppmid(world: World) -> None:
@@ -45,6 +46,21 @@ async def update_an_hcalcs(world: World) -> None:
     await head_end.alert("CS06", HCALCS)
 
 
+async def preempt_an_image_that_nobody_has_collected_yet(world: World) -> None:
+    head_end = world.head_end
+    head_end.chunk_size = 150
+    world.house.devices[PPMID].power_off()
+
+    async def stored() -> None:
+        await head_end.offer(PPMID_IMAGE, PPMID)
+        await head_end.when(lambda: any(wanted.complete for wanted in head_end.wanted))
+
+    await head_end.insist(stored)
+    await head_end.insist(lambda: head_end.offer(GSME_IMAGE, GSME))
+    await head_end.alert("0x8F89", PPMID, 1)
+    await head_end.alert("0x8F8A", GSME)
+
+
 async def keep_the_hub_up(world: World, has_died: asyncio.Event) -> None:
     """A power supply that comes back after a while, as often as needed."""
     while True:
@@ -57,11 +73,10 @@ async def keep_the_hub_up(world: World, has_died: asyncio.Event) -> None:
         await asyncio.sleep(20.0)
         with contextlib.suppress(SurroundingsError):
             await world.start()
-        for image, data in world.head_end.images.items():
-            assert world.hub.custody.held is None or world.hub.custody.held.image_id == image, len(data)
+        assert world.hub.custody.held is None or world.hub.custody.held.image_id in world.head_end.images
 
 
-async def with_a_crash(tmp_path, story, device, *, at_frame=None, at_disk_step=None, seed=0) -> World:
+async def with_a_crash(tmp_path, story, *devices, at_frame=None, at_disk_step=None, seed=0) -> World:
     """Tell the story to its end with one crash; gives the world as it then is."""
     disk = FaultyDisk(random.Random(seed))
     loop = asyncio.get_running_loop()
@@ -75,7 +90,7 @@ async def with_a_crash(tmp_path, story, device, *, at_frame=None, at_disk_step=N
     async with World(tmp_path, disk) as world:
         has_died = asyncio.Event()
         await world.start()
-        await world.join(device)
+        await world.join(*devices)
         start = world.house.frames, disk.steps
 
         def die() -> None:
@@ -136,3 +151,17 @@ async def test_the_power_may_go_at_every_step_of_the_disk(tmp_path, story, devic
         (tmp_path / str(number)).mkdir()
         world = await with_a_crash(tmp_path / str(number), story, device, at_disk_step=number, seed=number)
         judge(world, device, codes)
+
+
+async def test_the_power_may_go_at_every_step_of_a_preemption(tmp_path):
+    story = preempt_an_image_that_nobody_has_collected_yet
+    (tmp_path / "0").mkdir()
+    _, steps = (await with_a_crash(tmp_path / "0", story, PPMID, GSME)).steps
+    for number in range(1, steps + 1):
+        (tmp_path / str(number)).mkdir()
+        world = await with_a_crash(
+            tmp_path / str(number), story, PPMID, GSME, at_disk_step=number, seed=number
+        )
+        told = {alert.id: (alert.code, alert.device, alert.response) for alert in world.head_end.alerts}
+        assert sorted(told.values()) == [("0x8F89", str(PPMID), 1), ("0x8F8A", str(GSME), 0)], number
+        assert len(world.house.devices[GSME].downloads) == 1

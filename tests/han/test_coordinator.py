@@ -479,13 +479,14 @@ async def test_a_dongle_that_crashes_is_told_of_and_found_again(world):
     assert [message.payload for message in heard] == [b"down"]
 
 
-@pytest.mark.parametrize("period", [0.3, 0.7, 1.3, 1.9, 2.3])
-async def test_a_dongle_that_goes_again_and_again_while_it_is_being_started_is_found_in_the_end(world, period):
+@pytest.mark.parametrize("hundredths", [125, 200, 275])
+async def test_a_dongle_that_another_program_takes_while_it_is_started_is_found_in_the_end(world, hundredths):
     await world.joined_device()
-    for _ in range(20):
-        world.house.dongle.crash()
-        world.house.pump.wake()
-        await asyncio.sleep(period)
+    for step in range(20):
+        other = world.house.dongle.open_port(lambda _: None)
+        await asyncio.sleep(0.1)
+        other.close()
+        await asyncio.sleep(hundredths / 100 + step * 0.013)
     await asyncio.sleep(300)
 
     assert type(world.ears.events[-1]) is RadioBack

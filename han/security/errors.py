@@ -13,3 +13,15 @@ class InstallCodeError(SecurityError):
 
 class SealError(SecurityError):
     """The message was not sealed with this key, or was changed on its way."""
+
+
+class PointError(SecurityError):
+    """Octets that are no point or scalar one may compute with: malformed, off the curve, of a wrong order."""
+
+
+class CertificateError(SecurityError):
+    """Octets that are no certificate of this form, or one that gives no key."""
+
+
+class SignatureError(SecurityError):
+    """The signature is missing, misplaced, by somebody else, or does not match what it signs."""

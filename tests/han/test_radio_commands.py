@@ -10,6 +10,9 @@ from bellows.types import EzspDecisionBitmask, EzspPolicyId
 from dongle_house import CODE, PPMID, DongleHouse, Ears, registered, start
 
 from han.security.install_code import link_key
+from han.sim.node.service import SendRequest
+from han.sim.wire import zdo
+from han.zcl import SMART_ENERGY_PROFILE
 
 WELL_KNOWN = b"ZigBeeAlliance09"
 INSTALL_CODES_ONLY = int(EzspDecisionBitmask.ALLOW_JOINS | EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY)
@@ -98,6 +101,39 @@ async def test_the_well_known_key_opens_nothing_in_a_whole_life_of_a_hub(rebound
     given = [argument for _, arguments in commands.sent for argument in arguments]
     assert not any(WELL_KNOWN in _octets(argument) for argument in given)
     assert any(link_key(CODE) in _octets(argument) for argument in given)
+
+
+@pytest.mark.parametrize("ezsp", [13, 17])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "endpoints"),
+    [((0x0019,), (), (1,)), ((0x0704,), (), (1,)), ((0x0702,), (), ()), ((), (0x0019,), ())],
+    ids=["OTA server", "tunnel server", "no metering server", "no OTA client"],
+)
+@pytest.mark.usefixtures("rebound")
+async def test_a_device_that_looks_for_a_server_gets_one_answer_and_a_right_one(
+    commands, ezsp, inputs, outputs, endpoints
+):
+    """Left to itself, zigpy would answer too, that nothing of the kind is here, and interview the device."""
+    answers = []
+    with registered(DongleHouse(ezsp=ezsp)) as house:
+        hub = await start(house, Ears())
+        await hub.admit(PPMID, CODE, "PPMID", 60)
+        device = house.new_device()
+        await house.join(device, link_key(CODE))
+        await asyncio.sleep(60.0)
+        sent_before = len(commands.about("sendUnicast"))
+        device.on_zdo = lambda heard: answers.append(zdo.decode(heard.cluster, heard.payload))
+        question = zdo.MatchDescriptorRequest(0x0000, SMART_ENERGY_PROFILE, inputs, outputs)
+        cluster = zdo.cluster_of(question)
+        device.send(SendRequest(0x0000, 0, cluster, 0, 0, zdo.encode(0x5A, question)), lambda _: None)
+        house.pump.wake()
+        await asyncio.sleep(60.0)
+        await hub.close()
+
+    assert answers == [(0x5A, zdo.MatchDescriptorResponse(zdo.Status.SUCCESS, 0, endpoints))]
+    assert len(commands.about("sendUnicast")) == sent_before
+    to_the_device = [arguments for arguments in commands.about("sendUnicast") if device.nwk in arguments]
+    assert to_the_device == [], "nobody interviews a device that has joined"
 
 
 def _octets(argument: object) -> bytes:

@@ -15,14 +15,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from han.clock import monotonic_seconds, run
 from han.facts import Fact
 from han.sim.home import Home, HomeError, read_home
+from hub.cli.program import exit_statuses
 from hub.demo.evidence import Places, wireshark_command, write_report
 from hub.demo.narrator import Line, Names, Narrator, virtual_time
 from hub.demo.performance import Performance, scratch_places
 from hub.demo.report import Report, as_json
 from hub.demo.stage import Chance
-from hub.errors import SurroundingsError
+from hub.demo.story import CAST
 from ota.gbcs_image import Layout, check
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C: what shells use for a program that an interrupt ended."""
 _REAL_DONGLE = (
     "gbhan hub --radio /dev/serial/by-id/YOUR-DONGLE --mqtt mqtt://127.0.0.1:1883 --state hub-state"
 )
@@ -97,30 +100,39 @@ def perform(
     began = monotonic_seconds()
     chance = Chance(seed, loss, serial_loss)
     data = None if image is None else _checked(image)
-    with ExitStack() as stack:
+    with ExitStack() as stack, exit_statuses():
         try:
-            described = read_home(home)
+            described = _with_cast(home)
             if as_json and evidence is None:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gbhan-")))
                 places = scratch_places(scratch, capture=pcap, keys=keys, facts=facts)
             else:
                 folder = evidence or Path("evidence")
                 places = Places.in_folder(folder, capture=pcap, keys=keys, facts=facts)
-            listeners: tuple[Callable[[Fact], None], ...] = ()
-            if not as_json:
-                view = stack.enter_context(View.on(Console(), described, full=story == "full"))
-                listeners = (view.hear,)
-            performance = Performance(chance, places, described, data, listeners)
-            report = run(performance.run(), virtual=True, seed=seed)
+            with ExitStack() as curtain:
+                listeners: tuple[Callable[[Fact], None], ...] = ()
+                if not as_json:
+                    view = curtain.enter_context(View.on(Console(), described, full=story == "full"))
+                    listeners = (view.hear,)
+                performance = Performance(chance, places, described, data, listeners)
+                report = run(performance.run(), virtual=True, seed=seed)
         except HomeError as error:
             raise click.UsageError(str(error)) from error
-        except SurroundingsError as error:
-            click.echo(f"Error: {error}", err=True)
-            raise SystemExit(3) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted: there is no report; the capture ends where the story did.", err=True)
+            raise SystemExit(INTERRUPTED) from None
         report.wall_seconds = round(monotonic_seconds() - began, 3)
         _print(report, places, to_json=as_json)
     if not report.ok:
         raise SystemExit(1)
+
+
+def _with_cast(home: str) -> Home:
+    described = read_home(home)
+    missing = sorted(CAST - {device.name for device in described.devices})
+    if missing:
+        raise HomeError(f"home {home!r} lacks devices that the story needs: {', '.join(missing)}")
+    return described
 
 
 def _checked(image: Path) -> bytes:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,6 +19,7 @@ import click
 
 from han import errors as han_errors
 from han.clock import Utc
+from han.complaints import hear_complaints
 from han.facts import Fact, Facts
 from hub import errors as hub_errors
 from ota import errors as ota_errors
@@ -62,10 +64,20 @@ def human(fact: Fact) -> str:
 
 def show_facts(facts: Facts, *, as_json: bool, verbose: bool) -> None:
     """Facts as JSON lines on stdout, or those that matter to people on stderr."""
-    if as_json:
-        facts.subscribe(lambda fact: click.echo(fact.to_json()))
-        return
-    facts.subscribe(lambda fact: click.echo(human(fact), err=True) if verbose or fact.what in _TOLD else None)
+
+    def show(fact: Fact) -> None:
+        try:
+            if as_json:
+                click.echo(fact.to_json())
+            elif verbose or fact.what in _TOLD:
+                click.echo(human(fact), err=True)
+        except BrokenPipeError:
+            # Whoever read us is gone. Stop in order: facts are said in the middle of everything.
+            end()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    end = facts.subscribe(show)
+    hear_complaints(asyncio.get_running_loop(), facts)
 
 
 def clock() -> tuple[Utc, Callable[[], float]]:
@@ -82,6 +94,7 @@ def print_json(document: object) -> None:
 _TOLD = frozenset(
     {
         "hub.up",
+        "loop.complaint",
         "mqtt.connected",
         "mqtt.lost",
         "mqtt.unreachable",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from han.clock import Utc
+from han.complaints import hear_complaints
 from han.facts import Fact, Facts, write_facts
 from han.sim.air.capture import KeyFile
 from han.sim.home import Home
@@ -48,6 +49,7 @@ class Performance:
         self.places.prepare()
         loop = asyncio.get_running_loop()
         facts = Facts(loop.time)
+        hear_complaints(loop, facts)
         report = Report(seed=self.chance.seed)
         supplier = Supplier(self.chance.seed)
         home = prepared_home(self.home, supplier, self.image)

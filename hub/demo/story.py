@@ -26,6 +26,9 @@ from hub.demo.stage import Stage
 
 DAY = 86_400.0
 
+CAST = frozenset({"ppmid", "ppmid-silent", "hcalcs", "gsme"})
+"""The devices, by their names in the home, without which the story cannot be told."""
+
 _FIRST, _SECOND, _THIRD = 0x00020000, 0x00030000, 0x00040000
 """The file versions of the story; the devices are delivered with 0x00010000."""
 

@@ -1,4 +1,4 @@
-"""What nobody waits for any more and fails all the same: said as a fact, instead of a traceback on the terminal.
+"""What fails without anybody waiting for it: said as a fact, instead of a traceback on the terminal.
 
 When a connection ends, bellows and the MQTT libraries leave tasks behind whose failure nobody collects. The
 loop would print each with its traceback. It is worth knowing, and no more than that.

@@ -118,6 +118,12 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             )
         )
 
+    async def _reset(self) -> None:
+        """A reset makes the dongle forget its endpoints, and bellows would not tell them again."""
+        await super()._reset()
+        self._created_device_endpoints.clear()
+        await self.register_endpoints()
+
     async def permit(self, time_s: int = 60, node: object = None) -> None:  # noqa: ARG002 - zigpy's signature
         """Closes joining; opens it never. bellows would import the well-known key even for closing it.
 

@@ -57,6 +57,14 @@ class Deaf:
         self.lost_because.append(why)
 
 
+class Known(NetworkMemory):
+    """Remembers our network from the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.note(KNOWN)
+
+
 @pytest.fixture
 def house(rebound):
     """A house on the test's loop, made when the test asks for it."""
@@ -211,6 +219,20 @@ async def test_joining_is_never_opened_at_start_nor_is_the_well_known_key_import
 
     assert imported == []
     assert [fact.seconds for fact in facts if fact.what == "join.permitted" and fact.seconds] == []
+
+
+async def test_a_dongle_that_bellows_had_to_repair_and_reset_knows_its_endpoints(house, monkeypatch):
+    async def repaired(_ezsp):
+        return True
+
+    with registered(house()) as home:
+        await (await opened(home)).shutdown()
+        monkeypatch.setattr("bellows.zigbee.repairs.fix_invalid_tclk_partner_ieee", repaired)
+        with home.facts.recorded() as facts:
+            stack = await open_radio(settings(state=None), NETWORK, Deaf(), facts=home.facts, memory=Known())
+        assert [number for number in home.node.endpoints if number] == [1]
+        assert "network.resumed" in [fact.what for fact in facts]
+        await stack.shutdown()
 
 
 async def test_joining_opens_for_nobody_in_particular(house):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ota.status import Status
+
 
 class SecurityError(Exception):
     """Anything this package raises about data that came from outside."""
@@ -24,4 +26,11 @@ class CertificateError(SecurityError):
 
 
 class SignatureError(SecurityError):
-    """The signature is missing, misplaced, by somebody else, or does not match what it signs."""
+    """The signature is missing, misplaced, by somebody else, or does not match what it signs.
+
+    ``status`` is what a device tells the server in Upgrade End Request.
+    """
+
+    def __init__(self, message: str, status: Status = Status.INVALID_IMAGE) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,26 +1,43 @@
-"""What fails without anybody waiting for it becomes a fact."""
+"""What fails without anybody waiting for it becomes a fact; what fails in our own code is shown as well."""
 
 import asyncio
 import gc
+from collections.abc import Coroutine
+from typing import Any
 
+from han.clock import Utc
 from han.complaints import hear_complaints
 from han.facts import Facts
 
 
-async def test_a_failed_task_that_nobody_awaits_is_a_fact_and_no_traceback(capsys):
+async def _left_behind(failing: Coroutine[Any, Any, None]) -> list[str]:
+    """Run it in a task that nobody awaits, and give what the facts say of it."""
     loop = asyncio.get_running_loop()
     facts = Facts(loop.time)
     hear_complaints(loop, facts)
-
-    async def fails() -> None:
-        raise RuntimeError("Connection has been closed")
-
     with facts.recorded() as told:
-        task = asyncio.ensure_future(fails())
+        task = asyncio.ensure_future(failing)
         await asyncio.wait([task])
         del task
         gc.collect()
-
     assert [fact.what for fact in told] == ["loop.complaint"]
-    assert "RuntimeError: Connection has been closed" in told[0].why
-    assert capsys.readouterr().err == ""
+    return [fact.why for fact in told]
+
+
+async def test_what_a_library_leaves_behind_is_a_fact_and_no_traceback(caplog):
+    async def fails() -> None:
+        raise RuntimeError("Connection has been closed")
+
+    (why,) = await _left_behind(fails())
+
+    assert why.endswith("RuntimeError")
+    assert not caplog.records
+
+
+async def test_a_failure_of_our_own_code_keeps_its_traceback(caplog):
+    async def fails() -> None:
+        Utc(asyncio.get_running_loop()).loop_seconds(None)  # type: ignore[arg-type] # to make it fail inside
+
+    await _left_behind(fails())
+
+    assert "loop_seconds" in caplog.text

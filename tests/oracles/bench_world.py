@@ -32,7 +32,7 @@ from hub.messages import Envelopes, JoinRequest
 from hub.mqtt import BrokerAddress
 from ota.image import Header, Image
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 """Seconds for any one thing to happen: many times what it takes on a busy machine."""
 
 GBHAN = [sys.executable, "-m", "hub.cli"]

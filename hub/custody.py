@@ -203,6 +203,12 @@ class Custody:
             return self._wanted(held.image_id, held.size, complete=True)
         return self._wanted(held.image_id, self._flash.received)
 
+    def begin(self, device: Eui64, image_id: str) -> None:
+        """Note that a download of the image to a target has begun; that outlives a restart."""
+        held = self._slot.held
+        if held is not None and held.image_id == image_id and self._slot.begin(device):
+            self._flash.keep(msgspec.structs.replace(self.memory, held=self._slot.held))
+
     def conclude(self, device: Eui64, image_id: str, report: Report) -> bool:
         """Note what became of the image at a target and owe the alert; False if that was known already."""
         held = self._slot.held

@@ -152,10 +152,32 @@ class Serving:
                 self._say("ota.query", event, {"version": f"{file_version:08X}"})
                 self._listeners.version(peer, file_version)
             case TransferCompleted() | AlreadyRunning() | HardwareMismatch() | TransferFailed():
-                self._conclude(event.peer, event.image_id, _report(event))
+                self._conclude(event.peer, event.image_id, self._report(event))
             case _:
+                if isinstance(event, TransferStarted):
+                    self._custody.begin(event.peer, event.image_id)
                 fields = {field: getattr(event, field) for field in type(event).__slots__ if field != "peer"}
                 self._say(_NAMES[type(event)], event, fields)
+
+    def _report(
+        self, event: TransferCompleted | AlreadyRunning | HardwareMismatch | TransferFailed
+    ) -> Report:
+        """How the transfer ended."""
+        match event:
+            case TransferCompleted():
+                return transferred()
+            case AlreadyRunning():
+                held = self._custody.held
+                assignment = None if held is None else held.assignment(event.peer)
+                if assignment is not None and assignment.has_begun:
+                    # It took the image, and its Upgrade End was lost with our power.
+                    return transferred("the device runs this version already")
+                return failed("the device ran this version before: nothing was transferred")
+            case HardwareMismatch(hardware_version=version):
+                shown = "no hardware version" if version is None else f"hardware version {version:04X}"
+                return hardware_mismatch(f"{shown}, outside the image's range")
+            case TransferFailed(status=status):
+                return failed(f"the device ended with {status_name(status)}")
 
     def _say(self, what: str, event: Event, fields: dict[str, Any]) -> None:
         shown = {
@@ -183,20 +205,6 @@ _NAMES: dict[type[Any], str] = {
     PeerRefused: "ota.peer-refused",
 }
 """What the machine's events are called among the facts."""
-
-
-def _report(event: TransferCompleted | AlreadyRunning | HardwareMismatch | TransferFailed) -> Report:
-    """How the transfer ended."""
-    match event:
-        case TransferCompleted():
-            return transferred()
-        case AlreadyRunning():
-            return transferred("the device runs this version already")
-        case HardwareMismatch(hardware_version=version):
-            shown = "no hardware version" if version is None else f"hardware version {version:04X}"
-            return hardware_mismatch(f"{shown}, outside the image's range")
-        case TransferFailed(status=status):
-            return failed(f"the device ended with {status_name(status)}")
 
 
 def status_name(status: Status) -> str:

@@ -58,6 +58,8 @@ class Assignment:
     request_id: str
     service_request: str
     fate: Fate = Fate.WAITING
+    has_begun: bool = False
+    """Whether a download to this device has ever begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,15 @@ class Slot:
         self._held = replace(self._occupied(), stage=Stage.STORED, since=now)
         return self._held
 
+    def begin(self, device: Eui64) -> bool:
+        """A download to a target has begun; False if one had before, or the device is no target."""
+        held = self._occupied()
+        before = held.assignment(device)
+        if before is None or before.has_begun:
+            return False
+        self._exchange(before, replace(before, has_begun=True))
+        return True
+
     def conclude(self, device: Eui64, fate: Fate) -> Assignment | None:
         """A target has finished or failed. Gives its assignment, or None if that was already so."""
         held = self._occupied()
@@ -249,9 +260,7 @@ class Slot:
         if before is None or before.fate is not Fate.WAITING:
             return None
         after = replace(before, fate=fate)
-        self._held = replace(
-            held, assignments=tuple(after if each is before else each for each in held.assignments)
-        )
+        self._exchange(before, after)
         return after
 
     def discard(self) -> Held:
@@ -318,6 +327,12 @@ class Slot:
             # A new request is promised the whole retention, whenever the image itself came.
             self._held = replace(held, assignments=kept + added, since=now)
         return Joined(self._occupied(), added)
+
+    def _exchange(self, before: Assignment, after: Assignment) -> None:
+        held = self._occupied()
+        self._held = replace(
+            held, assignments=tuple(after if each is before else each for each in held.assignments)
+        )
 
     def _occupied(self) -> Held:
         if self._held is None:

@@ -204,6 +204,14 @@ async def test_a_ppmid_that_finds_the_image_bad_ends_its_transfer(tmp_path):
         assert "INVALID_IMAGE" in alert.reason
 
 
+async def test_nothing_is_said_to_be_transferred_to_a_device_that_ran_the_version_before(tmp_path):
+    async with home(tmp_path, PPMID) as world:
+        await world.head_end.offer(image_for("PPMID", version=1), PPMID)
+        alert = await world.head_end.alert("0x8F89", PPMID, response=3)
+        assert "nothing was transferred" in alert.reason
+        assert world.house.devices[PPMID].downloads == []
+
+
 async def test_one_image_goes_to_several_targets_and_each_is_told_of(tmp_path):
     async with home(tmp_path, PPMID, OTHER) as world:
         await world.head_end.offer(image_for("PPMID"), PPMID, OTHER)

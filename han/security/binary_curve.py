@@ -42,6 +42,7 @@ class BinaryField:
         self._width = 8 * degree
         self._mask = (1 << self._width) - 1
         self._taps = (8 * taps[0], 8 * taps[1], 8 * taps[2])
+        self._modulus = 1 << degree | 1 | sum(1 << tap for tap in taps)
         self._trace_shifts = tuple(8 * power for power in trace_powers)
         self._halved = degree >= _HALVE_FROM
         self._half = 8 * ((degree + 1) // 2)
@@ -81,20 +82,18 @@ class BinaryField:
         doubled[::2] = a.to_bytes(self.degree, "little")
         return self._reduce(int.from_bytes(doubled, "little"))
 
-    def square_times(self, a: int, times: int) -> int:
-        """The 2^``times``-th power."""
-        for _ in range(times):
-            a = self.square(a)
-        return a
-
     def invert(self, a: int) -> int:
-        """1/a by Itoh and Tsujii: a^(2^degree - 2) with a dozen multiplications. Zero gives zero."""
-        power, ones = a, 1  # power = a^(2^ones - 1)
-        for bit in f"{self.degree - 1:b}"[1:]:
-            power, ones = self.multiply(self.square_times(power, ones), power), 2 * ones
-            if bit == "1":
-                power, ones = self.multiply(self.square(power), a), ones + 1
-        return self.square(power)
+        """1/a by Euclid's algorithm, on ordinary integers. Zero gives zero."""
+        if a == 0:
+            return 0
+        u, v, by_u, by_v = self.squeeze(a), self._modulus, 1, 0  # u = by_u * a and v = by_v * a, all along
+        while u != 1:
+            lead = u.bit_length() - v.bit_length()
+            if lead < 0:
+                u, v, by_u, by_v, lead = v, u, by_v, by_u, -lead
+            u ^= v << lead
+            by_u ^= by_v << lead
+        return self.stretch(by_u)
 
     def trace(self, a: int) -> int:
         """The sum of all conjugates of ``a``: 0 or 1."""

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import aiomqtt
@@ -212,6 +212,9 @@ class _Client(aiomqtt.Client):
         )
         self._housekeeping = settings.housekeeping
         self._client.manual_ack_set(True)
+        # How a connection ended that nobody waits for any more is no news for asyncio's log.
+        for ending in (self._connected, self._disconnected):
+            ending.add_done_callback(_look_at)
 
     async def _misc_loop(self) -> None:
         # aiomqtt looks every second, always; see MailboxSettings.housekeeping for why that is a setting here.
@@ -219,6 +222,16 @@ class _Client(aiomqtt.Client):
             return
         while self._client.loop_misc() == 0:  # noqa: ASYNC110 - paho's timers can only be looked at
             await asyncio.sleep(self._housekeeping)
+
+    # paho goes on using a socket that `cut` has closed; aiomqtt is ready for that in one of three places.
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401 - paho's
+        if sock.fileno() != -1:
+            super()._on_socket_register_write(client, userdata, sock)
+
+    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401 - paho's
+        if sock.fileno() != -1:
+            super()._on_socket_unregister_write(client, userdata, sock)
 
     def acknowledge(self, message: aiomqtt.Message) -> None:
         """Tell the broker that this message has been dealt with."""
@@ -249,6 +262,8 @@ class _Client(aiomqtt.Client):
 
     def cut(self) -> None:
         """Drop the connection without a word, as a crash does."""
+        if self._misc_task is not None:
+            self._misc_task.cancel()
         connection = self._client.socket()
         if connection is not None:
             self._loop.remove_reader(connection.fileno())
@@ -333,6 +348,7 @@ class Mailbox:
         try:
             await _cancellable(client.__aenter__())
         except aiomqtt.MqttError as error:
+            client.cut()
             raise BrokerError(_advice(self._settings.address, error)) from None
         await self._tasks.__aenter__()
         self._keepers = [
@@ -425,6 +441,7 @@ class Mailbox:
             try:
                 await _cancellable(client.__aenter__())
             except aiomqtt.MqttError as error:
+                client.cut()
                 self._facts.say(
                     self._who, "mqtt.unreachable", why=str(error), broker=str(self._settings.address)
                 )
@@ -451,6 +468,11 @@ class Mailbox:
         if client is self._client:
             self._connected.clear()
             self._client = None
+
+
+def _look_at(ending: asyncio.Future[Any]) -> None:
+    if not ending.cancelled():
+        ending.exception()
 
 
 async def _cancellable(work: Awaitable[T]) -> T:

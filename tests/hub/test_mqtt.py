@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gc
 import random
 
 import pytest
@@ -120,6 +121,50 @@ async def test_a_broker_that_goes_away_for_a_minute_costs_nothing(tmp_path):
     assert lost.count("mqtt.connected") == 2
     assert "mqtt.lost" in lost
     assert "mqtt.unreachable" in lost
+
+
+class MuteBroker:
+    """A broker that is frozen under its first callers: it answers so many packets of each, then none."""
+
+    def __init__(self, answers: list[int]) -> None:
+        self.answers = answers
+        self.published: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = self.answers.pop(0) if self.answers else 1_000_000
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, size = await reader.readexactly(2)  # every packet here is shorter than 128 octets
+                body = await reader.readexactly(size)
+                left -= 1
+                if left < 0:
+                    continue
+                if kind >> 4 == 1:
+                    writer.write(b"\x20\x02\x00\x00")
+                elif kind >> 4 == 3:
+                    behind = 2 + int.from_bytes(body[:2], "big")
+                    self.published.append(body[behind + 2 :])
+                    writer.write(b"\x40\x02" + body[behind : behind + 2])
+        writer.close()
+
+
+async def test_a_frozen_broker_costs_nothing_and_leaves_no_noise(tmp_path, caplog):
+    noise: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    # It freezes behind the connection, then before it, then behind a publication, then never again.
+    broker = MuteBroker([1, 0, 2])
+    async with await asyncio.start_unix_server(broker.serve, tmp_path / "b"):
+        post = Post(BrokerAddress.parse(f"mqtt+unix://{tmp_path / 'b'}"), "one")
+        async with post.mailbox:
+            for payload in (b"one", b"two", b"three"):
+                await post.mailbox.publish("a", payload)
+            await asyncio.sleep(60.0)
+        del post
+        gc.collect()
+        await asyncio.sleep(1.0)
+    assert broker.published == [b"one", b"two", b"three"]
+    assert noise == []
+    assert caplog.text == ""
 
 
 async def test_a_broker_that_is_not_there_is_named_with_advice(tmp_path):

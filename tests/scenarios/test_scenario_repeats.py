@@ -84,3 +84,18 @@ def test_another_seed_leaves_another_capture_and_the_story_still_succeeds_with_5
         assert process.returncode == 0, errors + output[-2000:]
         assert json.loads(output)["ok"] is True
     assert _left(tmp_path / "8")["pcap"] != _left(tmp_path / "9")["pcap"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_the_story_succeeds_whatever_is_lost(tmp_path, small_image, seed):
+    loss, serial_loss = seed % 5 * 0.01, seed % 3 * 0.01
+    process = _start(
+        tmp_path / "run",
+        small_image,
+        *("--seed", str(seed), "--loss", str(loss), "--serial-loss", str(serial_loss)),
+    )
+
+    output, errors = process.communicate(timeout=280)
+
+    assert process.returncode == 0, errors + output[-2000:]

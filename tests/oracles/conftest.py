@@ -6,11 +6,19 @@ continuous integration, it fails them.
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tshark import Tshark
+
+
+def _end(reason: str) -> NoReturn:
+    """End a test whose oracle is not there."""
+    if os.environ.get("GBHAN_ORACLES") == "required":
+        pytest.fail(f"{reason}, and GBHAN_ORACLES=required asks for every oracle", pytrace=False)
+    pytest.skip(f"{reason}: this oracle stays silent")
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +29,21 @@ def program() -> Callable[[str], Path]:
         # Debian keeps servers such as mosquitto where a plain user's path does not lead.
         found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if found is None:
-            reason = f"{name} is not installed"
-            if os.environ.get("GBHAN_ORACLES") == "required":
-                pytest.fail(f"{reason}, and GBHAN_ORACLES=required asks for every oracle", pytrace=False)
-            pytest.skip(f"{reason}: this oracle stays silent")
+            _end(f"{name} is not installed")
         return Path(found)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def present() -> Callable[[str, Sequence[Path]], Path]:
+    """Finds the first of these files, which a package named for people brings, or ends the test."""
+
+    def find(package: str, files: Sequence[Path]) -> Path:
+        found = next((file for file in files if file.exists()), None)
+        if found is None:
+            _end(f"{package} is not installed")
+        return found
 
     return find
 

@@ -1,0 +1,116 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.math.BigInteger;
+import org.bouncycastle.asn1.sec.SECNamedCurves;
+import org.bouncycastle.asn1.x9.X9ECParameters;
+import org.bouncycastle.crypto.agreement.ECMQVBasicAgreement;
+import org.bouncycastle.crypto.digests.SHA256Digest;
+import org.bouncycastle.crypto.params.ECDomainParameters;
+import org.bouncycastle.crypto.params.ECPrivateKeyParameters;
+import org.bouncycastle.crypto.params.ECPublicKeyParameters;
+import org.bouncycastle.crypto.params.MQVPrivateParameters;
+import org.bouncycastle.crypto.params.MQVPublicParameters;
+import org.bouncycastle.crypto.signers.ECDSASigner;
+import org.bouncycastle.crypto.signers.HMacDSAKCalculator;
+import org.bouncycastle.math.ec.ECPoint;
+import org.bouncycastle.util.encoders.Hex;
+
+/**
+ * Computes on sect163k1 and sect283k1 with BouncyCastle. One question a line on standard input, its words in hex but
+ * for the first two, which are what to do and the curve; one answer a line on standard output.
+ *
+ * <pre>
+ * multiply CURVE scalar point            a point
+ * order    CURVE x y                     yes, if the point is on the curve and of prime order, or no
+ * mqv      CURVE static ephemeral peer-static peer-ephemeral   the shared secret
+ * extract  CURVE hash point root         hash * point + root
+ * sign     CURVE private digest          r and s, with the nonce of RFC 6979 and SHA-256
+ * verify   CURVE point digest r s        yes or no
+ * </pre>
+ */
+public final class CurveOracle {
+    private final ECDomainParameters domain;
+    private final int size;
+
+    private CurveOracle(String name) {
+        X9ECParameters curve = SECNamedCurves.getByName(name);
+        domain = new ECDomainParameters(curve.getCurve(), curve.getG(), curve.getN(), curve.getH());
+        size = (curve.getCurve().getFieldSize() + 7) / 8;
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        CurveOracle one = new CurveOracle("sect163k1");
+        CurveOracle two = new CurveOracle("sect283k1");
+        BufferedReader questions = new BufferedReader(new InputStreamReader(System.in));
+        for (String line = questions.readLine(); line != null; line = questions.readLine()) {
+            String[] words = line.split(" ");
+            CurveOracle oracle = words[1].equals("sect163k1") ? one : two;
+            System.out.println(oracle.answer(words));
+            System.out.flush();
+        }
+    }
+
+    private String answer(String[] words) {
+        switch (words[0]) {
+            case "multiply":
+                return hex(point(words[3]).multiply(number(words[2])));
+            case "order":
+                return yes(hasPrimeOrder(number(words[2]), number(words[3])));
+            case "mqv":
+                return mqv(number(words[2]), number(words[3]), point(words[4]), point(words[5]));
+            case "extract":
+                return hex(point(words[3]).multiply(number(words[2])).add(point(words[4])));
+            case "sign":
+                ECDSASigner signer = new ECDSASigner(new HMacDSAKCalculator(new SHA256Digest()));
+                signer.init(true, key(number(words[2])));
+                BigInteger[] signature = signer.generateSignature(Hex.decode(words[3]));
+                return fixed(signature[0]) + fixed(signature[1]);
+            case "verify":
+                ECDSASigner verifier = new ECDSASigner();
+                verifier.init(false, new ECPublicKeyParameters(point(words[2]), domain));
+                return yes(verifier.verifySignature(Hex.decode(words[3]), number(words[4]), number(words[5])));
+            default:
+                throw new IllegalArgumentException(words[0]);
+        }
+    }
+
+    private boolean hasPrimeOrder(BigInteger x, BigInteger y) {
+        try {
+            ECPoint point = domain.getCurve().createPoint(x, y);
+            return !point.isInfinity() && point.isValid();
+        } catch (IllegalArgumentException offTheCurve) {
+            return false;
+        }
+    }
+
+    private String mqv(BigInteger own, BigInteger ephemeral, ECPoint peer, ECPoint peerEphemeral) {
+        ECMQVBasicAgreement agreement = new ECMQVBasicAgreement();
+        agreement.init(new MQVPrivateParameters(key(own), key(ephemeral)));
+        return fixed(agreement.calculateAgreement(new MQVPublicParameters(
+                new ECPublicKeyParameters(peer, domain), new ECPublicKeyParameters(peerEphemeral, domain))));
+    }
+
+    private ECPrivateKeyParameters key(BigInteger number) {
+        return new ECPrivateKeyParameters(number, domain);
+    }
+
+    private ECPoint point(String octets) {
+        return domain.getCurve().decodePoint(Hex.decode(octets));
+    }
+
+    private static BigInteger number(String octets) {
+        return new BigInteger(octets, 16);
+    }
+
+    private static String hex(ECPoint point) {
+        return Hex.toHexString(point.normalize().getEncoded(true));
+    }
+
+    private String fixed(BigInteger number) {
+        return String.format("%0" + 2 * size + "x", number);
+    }
+
+    private static String yes(boolean verdict) {
+        return verdict ? "yes" : "no";
+    }
+}

@@ -6,7 +6,7 @@ continuous integration, it fails them.
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,16 +36,15 @@ def program() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def present() -> Callable[[str, Sequence[Path]], Path]:
-    """Finds the first of these files, which a package named for people brings, or ends the test."""
+def present() -> Callable[[str, Path], Path]:
+    """Gives back a file that a package brings, if it is there, or ends the test and names the package."""
 
-    def find(package: str, files: Sequence[Path]) -> Path:
-        found = next((file for file in files if file.exists()), None)
-        if found is None:
+    def look(package: str, file: Path) -> Path:
+        if not file.exists():
             _end(f"{package} is not installed")
-        return found
+        return file
 
-    return find
+    return look
 
 
 @pytest.fixture(scope="session")

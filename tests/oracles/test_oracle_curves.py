@@ -24,7 +24,7 @@ SIGNATURES = 12
 NAME = Eui64.parse("00-DB-12-34-56-78-90-A4")
 ISSUER = Eui64.parse("54-45-53-54-53-45-43-41")
 SOURCE = Path(__file__).parent / "java" / "CurveOracle.java"
-JARS = [Path("/usr/share/java/bcprov.jar"), Path("/usr/share/java/bcprov-jdk18on.jar")]
+JAR = Path("/usr/share/java/bcprov.jar")
 both_suites = pytest.mark.parametrize("suite", Suite, ids=str)
 
 
@@ -45,7 +45,7 @@ class BouncyCastle:
 
 @pytest.fixture(scope="session")
 def bouncy_castle(program, present, tmp_path_factory):
-    java, compiler, jar = program("java"), program("javac"), present("libbcprov-java", JARS)
+    java, compiler, jar = program("java"), program("javac"), present("libbcprov-java", JAR)
     classes = tmp_path_factory.mktemp("java")
     subprocess.run([compiler, "-cp", jar, "-d", classes, SOURCE], check=True, timeout=120)
     command = [java, "-cp", f"{classes}{os.pathsep}{jar}", "CurveOracle"]

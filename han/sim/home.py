@@ -136,7 +136,7 @@ def parse_home(text: bytes, *, source: str = "home") -> Home:
     """
     try:
         home = msgspec.toml.decode(text, type=Home, dec_hook=_decode_field)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:  # the last: nested too deep
         raise HomeError(f"{source}: {error}") from error
     for complaint in _complaints(home):
         raise HomeError(f"{source}: {complaint}")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gaierror
 from typing import IO, BinaryIO
 from urllib.parse import urlsplit
 
@@ -163,7 +164,7 @@ async def _door(place: TcpPlace | PtyPlace, house: House) -> AsyncIterator[str]:
         socket = await TcpDoor.open(house.dongle, house.pump, house.facts, host=place.host, number=place.port)
     except OSError as error:
         raise SurroundingsError(
-            f"cannot listen on tcp://{place.host}:{place.port}: {os.strerror(error.errno or 0)};"
+            f"cannot listen on tcp://{place.host}:{place.port}: {_reason(error)};"
             " end the program that holds the port, or choose another (0 lets the system choose)"
         ) from error
     try:
@@ -171,6 +172,13 @@ async def _door(place: TcpPlace | PtyPlace, house: House) -> AsyncIterator[str]:
         yield f"tcp://{host}:{port}"
     finally:
         await socket.close()
+
+
+def _reason(error: OSError) -> str:
+    """In a word. asyncio's own text repeats the address; the numbers of the name service are its own."""
+    if isinstance(error, gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _label(device: DeviceDescription, *, as_json: bool) -> str:

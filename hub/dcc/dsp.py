@@ -9,6 +9,7 @@ the same database.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -202,18 +203,21 @@ class Dsp:
         reachable = [hub for hub in hubs if self._online.get(hub, True)]
         if asked <= ready or not reachable:
             return
-        waits = [await self._ask_listing(hub) for hub in reachable]
-        _, unanswered = await asyncio.wait(waits, timeout=self._settings.listing_wait)
-        for wait in unanswered:
-            wait.cancel()
+        # The wait is for the broker too: while that is away, the request is judged by what is known.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.listing_wait):
+                await asyncio.gather(*[self._ask_listing(hub) for hub in reachable])
 
-    async def _ask_listing(self, hub: Eui64) -> asyncio.Future[None]:
+    async def _ask_listing(self, hub: Eui64) -> None:
+        """Ask a hub for its devices, and return when its answer is in the inventory."""
         message = DevicesRequest(**self._envelopes.stamp())
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listings[message.id] = answered
-        answered.add_done_callback(lambda _: self._listings.pop(message.id, None))
-        await self._post.publish(topic_of(hub, message), encode(message))
-        return answered
+        try:
+            await self._post.publish(topic_of(hub, message), encode(message))
+            await answered
+        finally:
+            del self._listings[message.id]
 
     def _listed(self, hub: Eui64, response: Response) -> None:
         with self._store.change() as change:

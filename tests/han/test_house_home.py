@@ -115,6 +115,7 @@ def test_an_install_code_never_shows_itself():
         ("[dongle]", '[dongle]\nbehaves = "nice"', "'nice'"),
         ("file_version = 1", 'file_version = 1\nsupplier_key = "04ab"', "$.devices[0].supplier_key"),
         ("[[devices]]", "[[devices]", "line"),
+        ("[dongle]", "x = " + 5000 * "[", "recursion"),
         (CODE, "words", "consists of hex digits"),
         (CODE, CODE[:-2] + "00", "$.devices[0].install_code"),
         (CODE, CODE[:-2], "$.devices[0].install_code"),

@@ -78,6 +78,7 @@ class Broker:
     """Carries messages in order. A subscriber whose handler dies gets the message again when it is back."""
 
     cut: asyncio.Event = field(default_factory=asyncio.Event)
+    is_away: bool = False
     carried: list[tuple[str, bytes]] = field(default_factory=list)
     _subscribers: dict[str, dict[str, Handler]] = field(default_factory=dict)
     _queues: dict[str, deque[tuple[str, bytes]]] = field(default_factory=dict)
@@ -146,6 +147,8 @@ class Place:
         self.broker.subscribe(self.name, topic_filter, handler)
 
     async def publish(self, topic: str, payload: bytes) -> None:
+        if self.broker.is_away:
+            await asyncio.get_running_loop().create_future()
         self.broker.take(topic, payload)
 
 

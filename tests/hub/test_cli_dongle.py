@@ -103,6 +103,13 @@ def test_a_place_that_is_none_is_refused(place):
     assert "tcp://127.0.0.1:6638 or pty" in output
 
 
+def test_a_name_that_leads_nowhere_is_told_in_words():
+    status, output = outcome_of("--listen", "tcp://256.1.1.1:0")
+
+    assert status == 3
+    assert "Unknown error" not in output
+
+
 def test_without_a_place_it_asks_for_one():
     status, output = outcome_of("--home", "demo")
 

@@ -614,6 +614,15 @@ async def test_a_device_that_no_hub_knows_is_invalid_after_a_short_wait():
         assert asyncio.get_running_loop().time() == pytest.approx(5, abs=1)
 
 
+async def test_a_request_is_judged_by_what_is_known_while_the_broker_is_away():
+    async with world() as w:
+        w.broker.is_away = True
+        response = await w.dsp.submit(UpdatePpmidFirmware(image=IMAGE, devices=(PPMID, STRANGER)))
+
+        assert response.accepted == (PPMID,)
+        assert asyncio.get_running_loop().time() == pytest.approx(5, abs=1)
+
+
 async def test_an_old_hub_takes_no_ppmid_image():
     async with world() as w:
         w.dsp.enrol_hub(HUB, is_old=True)

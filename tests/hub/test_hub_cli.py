@@ -188,6 +188,7 @@ def test_what_the_file_says_is_what_the_hub_does(tmp_path):
         ("[network]\nchannel = 9", "channel"),
         ("[ota", "c.toml"),
         ("\x00", "c.toml"),
+        ("radio = " + 5000 * "[", "c.toml"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(tmp_path, text, named):

@@ -3,6 +3,7 @@ import contextlib
 import gc
 import random
 
+import paho.mqtt.client
 import pytest
 
 from han.facts import Facts
@@ -141,6 +142,8 @@ class MuteBroker:
                     continue
                 if kind >> 4 == 1:
                     writer.write(b"\x20\x02\x00\x00")
+                elif kind >> 4 == 12:
+                    writer.write(b"\xd0\x00")
                 elif kind >> 4 == 3:
                     behind = 2 + int.from_bytes(body[:2], "big")
                     self.published.append(body[behind + 2 :])
@@ -148,18 +151,21 @@ class MuteBroker:
         writer.close()
 
 
-async def test_a_frozen_broker_costs_nothing_and_leaves_no_noise(tmp_path, caplog):
+async def test_a_frozen_broker_costs_nothing_and_leaves_no_noise(tmp_path, caplog, monkeypatch):
     noise: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: noise.append(context))
+    monkeypatch.setattr(paho.mqtt.client, "time_func", loop.time)  # its signs of life, in the loop's time
     # It freezes behind the connection, then before it, then behind a publication, then never again.
     broker = MuteBroker([1, 0, 2])
     async with await asyncio.start_unix_server(broker.serve, tmp_path / "b"):
-        post = Post(BrokerAddress.parse(f"mqtt+unix://{tmp_path / 'b'}"), "one")
-        async with post.mailbox:
+        address = BrokerAddress.parse(f"mqtt+unix://{tmp_path / 'b'}")
+        settings = MailboxSettings(address, "one", keepalive=20)
+        async with Mailbox(settings, who="one", facts=Facts(loop.time), dice=random.Random(1)) as mailbox:
             for payload in (b"one", b"two", b"three"):
-                await post.mailbox.publish("a", payload)
+                await mailbox.publish("a", payload)
             await asyncio.sleep(60.0)
-        del post
+        del mailbox
         gc.collect()
         await asyncio.sleep(1.0)
     assert broker.published == [b"one", b"two", b"three"]

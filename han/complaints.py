@@ -16,17 +16,21 @@ from han.facts import Facts
 _OURS = frozenset({"han", "hub", "ota"})
 
 
-def hear_complaints(loop: asyncio.AbstractEventLoop, facts: Facts) -> None:
+def hear_complaints(
+    loop: asyncio.AbstractEventLoop, facts: Facts, *, told: tuple[type[Exception], ...] = ()
+) -> None:
     """From now on whatever the loop has to complain of is the fact "loop.complaint".
 
-    The fact names the kind of failure only: a library's own words might repeat what it was sending.
+    Failures of the kinds in ``told`` are known to the program, which ends with them as its message: no
+    traceback for these. The fact names the kind of failure only: a library's own words might repeat what it
+    was sending.
     """
 
     def hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         kind = "" if error is None else f": {type(error).__name__}"
         facts.say("loop", "loop.complaint", why=f"{context['message'][:120]}{kind}")
-        if error is not None and _is_ours(error.__traceback__):
+        if error is not None and not isinstance(error, told) and _is_ours(error.__traceback__):
             loop.default_exception_handler(context)
 
     loop.set_exception_handler(hear)

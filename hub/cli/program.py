@@ -22,6 +22,7 @@ from han.clock import Utc
 from han.complaints import hear_complaints
 from han.facts import Fact, Facts
 from hub import errors as hub_errors
+from hub.flash import FlashError
 from ota import errors as ota_errors
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ def show_facts(facts: Facts, *, as_json: bool, verbose: bool) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     end = facts.subscribe(show)
-    hear_complaints(asyncio.get_running_loop(), facts)
+    hear_complaints(asyncio.get_running_loop(), facts, told=(FlashError,))
 
 
 def clock() -> tuple[Utc, Callable[[], float]]:

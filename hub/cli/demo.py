@@ -29,7 +29,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--image",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An upgrade file for the PPMID, instead of a made one.",
+    help="An upgrade file for the PPMID, instead of a made one; the PPMID is made to fit it.",
 )
 @click.option("--story", type=click.Choice(["short", "full"]), default="short", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and no story.")

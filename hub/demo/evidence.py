@@ -5,11 +5,14 @@ Besides it leaves a Wireshark configuration with the keys, so that one command o
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from han.sim.air.capture import read_keys, read_pcap
 from han.sim.air.rebuild import Download, rebuild_images
@@ -51,8 +54,9 @@ class Places:
         """Make the folders.
 
         Raises:
-            SurroundingsError: if one cannot be made or written.
+            SurroundingsError: if one cannot be made or written, or another demo is writing there.
         """
+        _refuse_if_in_use(self.capture)
         files = [path for path in (self.capture, self.keys, self.facts, self.report) if path is not None]
         folders = [path for path in (self.images, self.wireshark) if path is not None]
         try:
@@ -65,6 +69,30 @@ class Places:
             raise SurroundingsError(
                 f"cannot write evidence to {error.filename}: {error.strerror}; name another place"
             ) from None
+
+
+@contextmanager
+def open_alone(capture: Path) -> Iterator[BinaryIO]:
+    """Open the capture for writing; while it is open no other demo writes there."""
+    with capture.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def _refuse_if_in_use(capture: Path) -> None:
+    try:
+        with capture.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except BlockingIOError:
+        raise SurroundingsError(
+            f"another demo is writing {capture}: wait for it, or name another place"
+        ) from None
+    except OSError as error:
+        raise SurroundingsError(
+            f"cannot write evidence to {capture}: {error.strerror}; name another place"
+        ) from None
 
 
 def rebuild(places: Places, served: Iterable[UpgradeFile], addresses: dict[int, Eui64]) -> list[RebuiltRow]:

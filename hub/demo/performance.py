@@ -69,7 +69,7 @@ class Performance:
             house.run_on(loop)
             files.callback(house.stop)
             keys = files.enter_context(KeyFile(self.places.keys))
-            capture = house.capture(files.enter_context(self.places.capture.open("wb")))
+            capture = house.capture(files.enter_context(evidence.open_alone(self.places.capture)))
             house.write_keys(keys)
             async with open_stage(house, self.chance, report=report, facts=facts, supplier=supplier) as stage:
                 story = Story(stage, self.image)

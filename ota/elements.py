@@ -5,18 +5,18 @@ GB files have none. They stand here for files from elsewhere and for signed Smar
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
 
 from ota.errors import OurError
 from ota.image import ImageFormatError
+from ota.open_enum import OpenEnum
 
 _PREFIX = Struct("<HI")
 
 
-class Tag(enum.IntEnum):
+class Tag(OpenEnum):
     """What a sub-element is. Open: a tag that nobody defined keeps its number."""
 
     UPGRADE_IMAGE = 0x0000
@@ -28,13 +28,14 @@ class Tag(enum.IntEnum):
     CERTIFICATE_SUITE_2 = 0x0006
 
     @classmethod
-    def _missing_(cls, value: object) -> Tag | None:
-        if not isinstance(value, int) or not 0 <= value <= 0xFFFF:
-            return None
-        unknown = int.__new__(cls, value)
-        unknown._name_ = f"{'MANUFACTURER' if value >= 0xF000 else 'RESERVED'}_{value:#06x}"
-        unknown._value_ = value
-        return unknown
+    def octets(cls) -> int:
+        """A tag has two."""
+        return 2
+
+    @classmethod
+    def name_of_unknown(cls, value: int) -> str:
+        """Whose tag it is: from 0xF000 on a manufacturer's."""
+        return f"{'MANUFACTURER' if value >= 0xF000 else 'RESERVED'}_{value:#06x}"
 
 
 SIZES = {

@@ -7,7 +7,6 @@ answer to a wrong one is a Terminate that the machine has to choose. Layouts: Sm
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as struct_error
@@ -15,6 +14,7 @@ from typing import ClassVar, Self
 
 from han.errors import OurError, TheirError
 from han.security.cbke import MAC_SIZE
+from ota.open_enum import OpenEnum
 from ota.status import Status
 
 __all__ = [
@@ -39,7 +39,7 @@ _INITIATE = Struct("<HBB")
 _TERMINATE = Struct("<BBH")
 
 
-class TerminateStatus(enum.IntEnum):
+class TerminateStatus(OpenEnum):
     """Why an exchange ended. Open: a value that nobody defined keeps its number and shows it."""
 
     UNKNOWN_ISSUER = 1
@@ -48,15 +48,6 @@ class TerminateStatus(enum.IntEnum):
     NO_RESOURCES = 4
     UNSUPPORTED_SUITE = 5
     INVALID_CERTIFICATE = 6
-
-    @classmethod
-    def _missing_(cls, value: object) -> TerminateStatus | None:
-        if not isinstance(value, int) or not 0 <= value <= 0xFF:
-            return None
-        unknown = int.__new__(cls, value)
-        unknown._name_ = f"UNKNOWN_{value:#04x}"
-        unknown._value_ = value
-        return unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ import contextlib
 import json
 import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from bench_world import free_port
 
 from han.facts import Facts
 from hub.dcc.client import DspAddress, DspClient
@@ -50,12 +50,6 @@ class Post:
     async def run(self) -> None:
         while True:
             await self._mailbox.publish(*await self._outgoing.get())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import random
-import socket
 import subprocess
 
 import pytest
+from bench_world import free_port
 
 from han.facts import Facts
 from hub.mqtt import BrokerAddress, BrokerError, Mailbox, MailboxSettings
@@ -18,12 +18,6 @@ DEADLINE = 20.0
 @pytest.fixture(scope="module")
 def mosquitto(program) -> str:
     return str(program("mosquitto"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.asynccontextmanager

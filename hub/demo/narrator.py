@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from han.facts import Fact
 
@@ -93,12 +92,35 @@ class Narrator:
                 details = " ".join(f"{name}={value}" for name, value in fact.fields.items())
                 self._tell(Line(fact.at, fact.who, f"{fact.what} {details}"))
             return
-        teller = _TELLERS.get((fact.who if fact.who in ("dsp", "hub", "csp") else "", fact.what))
-        line = teller(self, fact) if teller else None
+        line = self._short(fact)
         if line is not None:
             self._tell(line)
 
-    # One method a fact; each gives a line, or None where the short story has nothing to say.
+    def _short(self, fact: Fact) -> Line | None:
+        """A line, or None where the short story has nothing to say."""
+        teller: Callable[[Fact], Line | None]
+        match fact.who, fact.what:
+            case "hub", "device.joined":
+                teller = self._joined
+            case "dsp", "request.accepted":
+                teller = self._accepted
+            case "dsp", "request.refused":
+                teller = self._refused
+            case "hub", "slot.stored":
+                teller = self._stored
+            case "hub", "slot.preempted":
+                teller = self._preempted
+            case "hub", "ota.started":
+                teller = self._started
+            case "dsp", "alert.received":
+                teller = self._alert
+            case "dsp", "request.ended":
+                teller = self._ended
+            case "story", "story":
+                teller = self._story
+            case _:
+                return None
+        return teller(fact)
 
     def _joined(self, fact: Fact) -> Line | None:
         self._joined_so_far.setdefault(fact.device)
@@ -159,16 +181,3 @@ class Narrator:
 
     def _story(self, fact: Fact) -> Line:
         return Line(fact.at, fact.fields.get("name", "demo"), fact.text)
-
-
-_TELLERS: dict[tuple[str, str], Callable[[Narrator, Any], Line | None]] = {
-    ("hub", "device.joined"): Narrator._joined,  # noqa: SLF001 - the table of this very class
-    ("dsp", "request.accepted"): Narrator._accepted,  # noqa: SLF001 - as above
-    ("dsp", "request.refused"): Narrator._refused,  # noqa: SLF001 - as above
-    ("hub", "slot.stored"): Narrator._stored,  # noqa: SLF001 - as above
-    ("hub", "slot.preempted"): Narrator._preempted,  # noqa: SLF001 - as above
-    ("hub", "ota.started"): Narrator._started,  # noqa: SLF001 - as above
-    ("dsp", "alert.received"): Narrator._alert,  # noqa: SLF001 - as above
-    ("dsp", "request.ended"): Narrator._ended,  # noqa: SLF001 - as above
-    ("", "story"): Narrator._story,  # noqa: SLF001 - as above
-}

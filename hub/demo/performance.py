@@ -84,7 +84,7 @@ class Performance:
         finished = {row.image for row in report.requests if row.blocks and row.ok}
         served = [file for file in stage.files if file.image_id in finished]
         report.rebuilt = evidence.rebuild(self.places, served, stage.addresses)
-        report.unmet = list(story.unmet or [])
+        report.unmet = list(story.unmet)
         for file in served:
             whole = [row for row in report.rebuilt if row.image == file.image_id]
             if not whole or not all(row.matches for row in whole):

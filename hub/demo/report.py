@@ -108,7 +108,6 @@ class Collector:
         self._types = device_types
         self._open: dict[str, RequestRow] = {}
         self._downloads: dict[str, _Download] = {}
-        self._device_versions: dict[str, str] = {}
         self._images: dict[str, str] = {}
 
     def name_image(self, image_id: str, request_id: str) -> None:
@@ -120,9 +119,21 @@ class Collector:
 
     def hear(self, fact: Fact) -> None:
         """Take what this fact tells."""
-        taker = getattr(self, _TAKERS.get((fact.who, fact.what), ""), None)
-        if taker is not None:
-            taker(fact)
+        match fact.who, fact.what:
+            case "dsp", "request.accepted":
+                self._accepted(fact)
+            case "dsp", "request.ended":
+                self._ended(fact)
+            case "dsp", "request.confirmed":
+                self._confirmed(fact)
+            case "dsp", "alert.received":
+                self._alert(fact)
+            case "hub", "ota.block":
+                self._block(fact)
+            case "hub", "slot.preempted":
+                self._preempted(fact)
+            case _:
+                pass
 
     def _accepted(self, fact: Fact) -> None:
         for device in fact.devices:
@@ -203,15 +214,6 @@ class Collector:
 
 _STAGES = {"arriving": "wan", "stored": "han"}
 """How far an image was: on its way to the hub, or in the slot and being downloaded or waiting to be."""
-
-_TAKERS = {
-    ("dsp", "request.accepted"): "_accepted",
-    ("dsp", "request.ended"): "_ended",
-    ("dsp", "request.confirmed"): "_confirmed",
-    ("dsp", "alert.received"): "_alert",
-    ("hub", "ota.block"): "_block",
-    ("hub", "slot.preempted"): "_preempted",
-}
 
 
 def as_json(report: Report) -> Any:  # noqa: ANN401 - plain JSON data

@@ -169,7 +169,8 @@ class Stage:
         )
         await self._user.publish(messages.topic_of(self.hub_eui64, request), messages.encode(request))
 
-    async def held_image(self) -> str | None:
+    @property
+    def held_image(self) -> str | None:
         """The id of the image in the slot, as the hub last said on MQTT."""
         return None if self._state is None or self._state.image is None else self._state.image.image_id
 

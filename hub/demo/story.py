@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from han.facts import Fact
 from han.sim.home import DeviceDescription
@@ -45,11 +45,10 @@ class Story:
 
     stage: Stage
     ppmid_image: bytes | None = None
-    unmet: list[str] | None = None
+    unmet: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
         """Tell all of it; the unmet promises are in `unmet` afterwards."""
-        self.unmet = []
         await self._everybody_joins()
         await self._a_ppmid_is_updated()
         await self._an_hcalcs_is_updated_in_two_stages()
@@ -134,7 +133,7 @@ class Story:
         self._expect(await self._within(DAY, stored) is not None, "the uncollected image reaches the slot")
         began = self.stage.now
         await asyncio.sleep(15 * DAY)
-        held = await self.stage.held_image()
+        held = self.stage.held_image
         retention.image, retention.held = waiting.image_id, held == waiting.image_id
         self._expect(retention.held, "the uncollected image is still in the slot on day 15")
         verb = "still holds" if retention.held else "has lost"
@@ -180,7 +179,6 @@ class Story:
     # --- expecting -----------------------------------------------------------------------------------------
 
     def _expect(self, holds: bool, promise: str) -> None:  # noqa: FBT001 - the promise reads after it
-        assert self.unmet is not None
         if not holds:
             self.unmet.append(promise)
 

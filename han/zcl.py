@@ -36,6 +36,7 @@ from ota.errors import TheirError as OtaTheirError
 from ota.status import Status
 
 SMART_ENERGY_PROFILE = 0x0109
+HOME_AUTOMATION_PROFILE = 0x0104
 TUNNELLING_CLUSTER = 0x0704
 OTA_CLUSTER = 0x0019
 BASIC_CLUSTER = 0x0000

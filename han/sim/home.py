@@ -42,6 +42,13 @@ class Kind(Enum):
     GSME = "GSME"
 
 
+class Profile(Enum):
+    """The application profile on which a device speaks."""
+
+    SMART_ENERGY = "smart-energy"
+    HOME_AUTOMATION = "home-automation"
+
+
 class Quirks(Enum):
     """How thoroughly the virtual dongle behaves like dongles met in the field."""
 
@@ -69,9 +76,12 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     image but never sends the activation alert. `activates = false` is a fault on demand: the new firmware
     never starts, the old one goes on. `supplier_key` is the public key (P-256, uncompressed point, hex) with
     which an HCALCS or a GSME checks the signature behind the manufacturer image; without one it trusts it.
+    A PPMID with ``profile = "home-automation"`` is no device of a GB home: it shows what hosts that know no
+    Smart Energy make of the dongle. It has an OTA client and no tunnel, so it tells nobody of its activation.
     """
 
     kind: Kind
+    profile: Profile = Profile.SMART_ENERGY
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
     eui64: Eui64
     install_code: InstallCode
@@ -204,5 +214,10 @@ def _complaints(home: Home) -> Iterator[str]:
             yield f"device {device.name!r} is a {device.kind.value}: only a PPMID can be silent"
         if device.supplier_key is not None and device.kind is Kind.PPMID:
             yield f"device {device.name!r} is a PPMID: its images carry no signature, so no supplier_key"
+        if device.profile is Profile.HOME_AUTOMATION and device.kind is not Kind.PPMID:
+            yield (
+                f"device {device.name!r} is a {device.kind.value}: it activates by a GBCS message only,"
+                " which home-automation cannot carry"
+            )
         names[device.name] = place
         addresses[device.eui64] = repr(device.name)

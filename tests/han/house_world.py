@@ -60,8 +60,11 @@ class Tunnels:
 class PlainHub:
     """A coordinator that admits every device of its house and serves the images it was given."""
 
-    def __init__(self, house: House, *, server: OtaServer | None = None) -> None:
+    def __init__(
+        self, house: House, *, server: OtaServer | None = None, profile: int = SMART_ENERGY_PROFILE
+    ) -> None:
         self.house = house
+        self.profile = profile
         self.timeline = house.timeline
         self.server = server or OtaServer(ServerSettings())
         self.tunnels = Tunnels()
@@ -80,7 +83,7 @@ class PlainHub:
             capability=0x8F,
         )
         self.node.endpoints[HUB_ENDPOINT] = SimpleDescriptor(
-            SMART_ENERGY_PROFILE, 0x0500, 0, (0x0000, OTA_CLUSTER, TUNNELLING_CLUSTER), ()
+            profile, 0x0500, 0, (0x0000, OTA_CLUSTER, TUNNELLING_CLUSTER), ()
         )
         self.node.on_message = self._message
 
@@ -124,7 +127,7 @@ class PlainHub:
         self, nwk: int, cluster: int, zcl: bytes, on_sent: Callable[[SendStatus], object] = lambda _: None
     ) -> None:
         """Send any ZCL frame to a device's endpoint 1."""
-        request = SendRequest(nwk, SMART_ENERGY_PROFILE, cluster, HUB_ENDPOINT, 1, zcl)
+        request = SendRequest(nwk, self.profile, cluster, HUB_ENDPOINT, 1, zcl)
         self.node.send(request, on_sent)
 
     def sequence(self, known: int | None = None) -> int:
@@ -195,11 +198,18 @@ class PlainHub:
 class World:
     """A house, its hub, and every fact that is said in it."""
 
-    def __init__(self, home: Home | None = None, *, seed: int | None = None, loss: float = 0.0) -> None:
+    def __init__(
+        self,
+        home: Home | None = None,
+        *,
+        seed: int | None = None,
+        loss: float = 0.0,
+        profile: int = SMART_ENERGY_PROFILE,
+    ) -> None:
         self.house = House(home or read_home("demo"), seed=seed, loss=loss)
         self.facts: list[Fact] = []
         self.house.facts.subscribe(self.facts.append)
-        self.hub = PlainHub(self.house)
+        self.hub = PlainHub(self.house, profile=profile)
 
     def __getitem__(self, name: str):
         return self.house.devices[name]

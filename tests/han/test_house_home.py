@@ -101,6 +101,7 @@ def test_an_install_code_never_shows_itself():
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
+        ('kind = "PPMID"', 'kind = "PPMID"\nprofile = "zll"', "'zll' - at `$.devices[0].profile`"),
         ('kind = "PPMID"', 'kind = "IHD"', "'IHD' - at `$.devices[0].kind`"),
         ('name = "ppmid"', 'name = "The Big One"', "$.devices[0].name"),
         ("image_type = 0x84", "image_type = 0x10000", "<= 65535 - at `$.devices[0].image_type`"),
@@ -136,6 +137,7 @@ def test_a_mistake_in_a_home_is_named_with_its_place(before, after, says):
         (SECOND.replace('"hcalcs"', '"ppmid"'), "both called 'ppmid'"),
         (SECOND.replace("90-A5", "90-A4"), "has the EUI-64 of 'ppmid'"),
         (SECOND + "silent = true\n", "only a PPMID can be silent"),
+        (SECOND + 'profile = "home-automation"\n', "activates by a GBCS message only"),
     ],
 )
 def test_two_devices_that_cannot_live_in_one_house_are_refused(second, says):

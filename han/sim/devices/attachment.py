@@ -2,7 +2,7 @@
 
 A device that is switched on brings back the network it knows; one that knows none looks for one, again and
 again, with the link key of its install code, until the Trust Centre lets it in. Then it asks the coordinator
-by Match Descriptor for its OTA server (Smart Energy profile): the endpoint is the server's own choice.
+by Match Descriptor for its OTA server (on its own profile): the endpoint is the server's own choice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from han.sim.wire.zdo import MatchDescriptorRequest, MatchDescriptorResponse
 from han.sim.wire.zdo import Status as ZdoStatus
 from han.sim.wire.zdo import decode as decode_zdo
 from han.sim.wire.zdo import encode as encode_zdo
-from han.zcl import SMART_ENERGY_PROFILE
 from ota.commands import CLUSTER_ID as OTA_CLUSTER
 
 COORDINATOR = 0x0000
@@ -55,6 +54,7 @@ class Attachment:
 
     Args:
         channels: where to look for a network.
+        profile: the application profile on which the device speaks.
         join_retry: seconds before the second attempt to join; doubled after each further one.
         on_attached: called with the server's endpoint each time the device can talk to it (again).
         on_detached: called when the network is gone.
@@ -71,6 +71,7 @@ class Attachment:
         link_key: bytes,
         join_retry: float,
         channels: Sequence[int],
+        profile: int,
         on_attached: Callable[[int], None],
         on_detached: Callable[[], None],
     ) -> None:
@@ -82,6 +83,7 @@ class Attachment:
         self._name = name
         self._link_key = link_key
         self._channels = channels
+        self._profile = profile
         self._first_retry = join_retry
         self._retry = join_retry
         self._on_attached = on_attached
@@ -149,7 +151,7 @@ class Attachment:
         self.standing = Standing.SEARCHING
         self._timer = self._timeline.after(DISCOVERY_RETRY, self._search)
         self._transaction = (self._transaction + 1) & 0xFF
-        question = MatchDescriptorRequest(COORDINATOR, SMART_ENERGY_PROFILE, input_clusters=(OTA_CLUSTER,))
+        question = MatchDescriptorRequest(COORDINATOR, self._profile, input_clusters=(OTA_CLUSTER,))
         payload = encode_zdo(self._transaction, question)
         try:
             self._node.send(

@@ -66,7 +66,7 @@ class Device:
         self.is_on = False
         self.on_attached: Callable[[Device], None] = lambda _: None
         """Called each time the device has found the hub."""
-        nature = nature_of(description)
+        self._nature = nature = nature_of(description)
         dice = random.Random(f"{seed} device {self.name}")
         self._timeline = timeline
         self._wake = wake
@@ -82,8 +82,8 @@ class Device:
             capability=MAINS_POWERED_ROUTER,
             store=self.memory.node,
         )
-        self.node.endpoints[ENDPOINT] = descriptor(nature.zigbee_device_id)
-        self._port = Port(self.node, facts, self.name)
+        self.node.endpoints[ENDPOINT] = descriptor(nature)
+        self._port = Port(self.node, facts, self.name, nature.profile)
         self._attachment = Attachment(
             node=self.node,
             timeline=timeline,
@@ -93,6 +93,7 @@ class Device:
             link_key=link_key(description.install_code),
             join_retry=description.join_retry,
             channels=channels,
+            profile=nature.profile,
             on_attached=self._attached,
             on_detached=self._detached,
         )
@@ -130,7 +131,7 @@ class Device:
             facts=facts,
             name=self.name,
             firmware=self.firmware,
-            messenger=self._messenger,
+            messenger=self._messenger if nature.has_tunnel else None,
             attributes=Attributes(description.kind.value, description.hardware_version),
             heeds_notify=description.is_reached_by_notify,
         )
@@ -173,7 +174,8 @@ class Device:
 
     def _attached(self, hub_endpoint: int) -> None:
         self._port.hub_endpoint = hub_endpoint
-        self._messenger.attached()
+        if self._nature.has_tunnel:
+            self._messenger.attached()
         self.firmware.start()
         self._remote_party.attached()
         self.on_attached(self)

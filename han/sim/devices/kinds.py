@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from han.sim.home import DeviceDescription, Kind
+from han.sim.home import DeviceDescription, Kind, Profile
+from han.zcl import HOME_AUTOMATION_PROFILE, SMART_ENERGY_PROFILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +25,34 @@ class Nature:
     """Sends the PPMID activation alert (CS09)."""
     tells_version: bool
     """Answers Read Firmware Version (CS08)."""
+    profile: int = SMART_ENERGY_PROFILE
+    """The application profile of its endpoint."""
+
+    @property
+    def has_tunnel(self) -> bool:
+        """Whether GBCS messages reach it and leave it: only Smart Energy has the cluster for them."""
+        return self.profile == SMART_ENERGY_PROFILE
 
 
 _PPMID = Nature(zigbee_device_id=0x0502, two_stage=False, tells_activation=True, tells_version=True)
 _OLD_PPMID = Nature(zigbee_device_id=0x0502, two_stage=False, tells_activation=False, tells_version=False)
 _HCALCS = Nature(zigbee_device_id=0x0504, two_stage=True, tells_activation=False, tells_version=True)
 _GSME = Nature(zigbee_device_id=0x0501, two_stage=True, tells_activation=False, tells_version=False)
+_METER_INTERFACE = Nature(
+    zigbee_device_id=0x0053,
+    two_stage=False,
+    tells_activation=False,
+    tells_version=False,
+    profile=HOME_AUTOMATION_PROFILE,
+)
+"""What Home Automation has that is most like a PPMID."""
 
 
 def nature_of(description: DeviceDescription) -> Nature:
     """How the described device behaves."""
     match description.kind:
+        case Kind.PPMID if description.profile is Profile.HOME_AUTOMATION:
+            return _METER_INTERFACE
         case Kind.PPMID:
             return _OLD_PPMID if description.silent else _PPMID
         case Kind.HCALCS:

@@ -6,30 +6,33 @@ from collections.abc import Callable
 
 from han.facts import Facts
 from han.sim.devices.attachment import COORDINATOR
+from han.sim.devices.kinds import Nature
 from han.sim.node.node import Node
 from han.sim.node.service import NodeError, SendRequest, SendStatus, SimpleDescriptor
-from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER
+from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, TUNNELLING_CLUSTER
 
 ENDPOINT = 1
 
 
-def descriptor(zigbee_device_id: int) -> SimpleDescriptor:
-    """What the endpoint says of itself: serves Basic and a tunnel, uses OTA Upgrade and a tunnel."""
+def descriptor(nature: Nature) -> SimpleDescriptor:
+    """What the endpoint says of itself: serves Basic, uses OTA Upgrade, and has a tunnel if its kind does."""
+    tunnel = (TUNNELLING_CLUSTER,) if nature.has_tunnel else ()
     return SimpleDescriptor(
-        profile=SMART_ENERGY_PROFILE,
-        device_id=zigbee_device_id,
-        input_clusters=(BASIC_CLUSTER, TUNNELLING_CLUSTER),
-        output_clusters=(OTA_CLUSTER, TUNNELLING_CLUSTER),
+        profile=nature.profile,
+        device_id=nature.zigbee_device_id,
+        input_clusters=(BASIC_CLUSTER, *tunnel),
+        output_clusters=(OTA_CLUSTER, *tunnel),
     )
 
 
 class Port:
-    """Sends ZCL frames to the hub, whose endpoint is known once the device is attached."""
+    """Sends ZCL frames of one profile to the hub, whose endpoint is known once the device is attached."""
 
-    def __init__(self, node: Node, facts: Facts, name: str) -> None:
+    def __init__(self, node: Node, facts: Facts, name: str, profile: int) -> None:
         self._node = node
         self._facts = facts
         self._name = name
+        self.profile = profile
         self._sequence = 0
         self.hub_endpoint = 1
 
@@ -40,7 +43,7 @@ class Port:
 
     def send(self, cluster: int, zcl: bytes, on_sent: Callable[[bool], None] | None = None) -> None:
         """Send a frame, to be acknowledged end to end; ``on_sent`` hears once whether it was."""
-        request = SendRequest(COORDINATOR, SMART_ENERGY_PROFILE, cluster, ENDPOINT, self.hub_endpoint, zcl)
+        request = SendRequest(COORDINATOR, self.profile, cluster, ENDPOINT, self.hub_endpoint, zcl)
         try:
             if on_sent is None:
                 self._node.send(request, self._sent)

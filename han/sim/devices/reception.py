@@ -16,7 +16,6 @@ from han.sim.devices.port import Port
 from han.sim.node.service import Received
 from han.zcl import (
     OTA_CLUSTER,
-    SMART_ENERGY_PROFILE,
     TUNNELLING_CLUSTER,
     ReadAttributes,
     ZclFrame,
@@ -41,7 +40,7 @@ class Reception:
         facts: Facts,
         name: str,
         firmware: Firmware,
-        messenger: Messenger,
+        messenger: Messenger | None,
         attributes: Attributes,
         heeds_notify: bool,
     ) -> None:
@@ -55,7 +54,7 @@ class Reception:
 
     def message(self, received: Received) -> None:
         """Take an APS message for one of the device's endpoints."""
-        if received.source != COORDINATOR or received.profile != SMART_ENERGY_PROFILE:
+        if received.source != COORDINATOR or received.profile != self._port.profile:
             self._drop(f"a message of profile {received.profile:#06x} from {received.source:#06x}")
             return
         try:
@@ -85,7 +84,7 @@ class Reception:
 
     def _other_command(self, cluster: int, frame: ZclFrame) -> None:
         if frame.is_cluster_command:
-            if cluster != TUNNELLING_CLUSTER:
+            if cluster != TUNNELLING_CLUSTER or self._messenger is None:
                 raise TheirError(f"there is no cluster {cluster:#06x} here", Status.UNSUP_CLUSTER_COMMAND)
             command = decode_tunnel(frame)
             if not isinstance(command, DefaultResponse):

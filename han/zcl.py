@@ -1,14 +1,14 @@
 """The ZCL frames and Smart Energy commands that we speak. Pure.
 
 A frame is a header of three octets (five with a manufacturer code) and a payload. `ZclFrame` carries it; the
-functions below turn the commands of the OTA Upgrade cluster, of the Tunnelling cluster and the global ones
-into frames and back. The header's bits follow the cluster's rules, not the caller's taste: whoever asks
+functions below turn the commands of the OTA Upgrade, Tunnelling and Key Establishment clusters and the global
+ones into frames and back. The header's bits follow the cluster's rules, not the caller's taste: whoever asks
 leaves default responses on, whoever answers switches them off, and an answer carries its question's sequence
 number.
 
 A frame too short to have a header cannot be answered: `ZclFrame.parse` raises and the frame is dropped. A
-payload that is malformed can be: `decode_ota`, `decode_tunnel` and `decode_global` raise with the status to
-answer, and `default_response` builds the answer.
+payload that is malformed can be: the functions that decode raise with the status to answer, and
+`default_response` builds the answer.
 
 Clauses: ZCL7 2.4 (frames), 2.5 (global commands), 2.6.2 (data types), 11.13 (OTA); SE 1.4 D.6 (Tunnelling,
 the ids and layouts from memory of it).
@@ -23,6 +23,7 @@ from struct import error as struct_error
 from typing import ClassVar, Self
 
 from han.errors import OurError, TheirError
+from han.security import key_establishment_commands as key_establishment
 from ota.commands import (
     Command,
     DefaultResponse,
@@ -40,6 +41,7 @@ HOME_AUTOMATION_PROFILE = 0x0104
 TUNNELLING_CLUSTER = 0x0704
 OTA_CLUSTER = 0x0019
 BASIC_CLUSTER = 0x0000
+KEY_ESTABLISHMENT_CLUSTER = key_establishment.CLUSTER_ID
 
 _CLUSTER_COMMAND = 0x01
 _MANUFACTURER_SPECIFIC = 0x04
@@ -353,6 +355,40 @@ _TUNNEL_SERVER_COMMANDS: dict[int, Callable[[bytes], TunnelCommand]] = {
 }
 
 
+# The Key Establishment cluster.
+
+
+def encode_key_establishment(command: key_establishment.Command, sequence: int) -> bytes:
+    """A command of the Key Establishment cluster as a frame. Only what an initiator asks wants an answer.
+
+    Raises:
+        OurError: if a field does not fit.
+    """
+    is_question = not command.from_server and not isinstance(command, key_establishment.Terminate)
+    return ZclFrame(
+        command.COMMAND_ID,
+        sequence,
+        command.payload(),
+        from_server=command.from_server,
+        disable_default_response=not is_question,
+    ).to_bytes()
+
+
+def decode_key_establishment(frame: ZclFrame) -> key_establishment.Command | DefaultResponse:
+    """The command of the Key Establishment cluster, or Default Response, that a frame carries.
+
+    Raises:
+        TheirError: with the status to answer. Malformed commands are for the machine to answer.
+    """
+    if not frame.is_cluster_command and frame.command_id == _DEFAULT_RESPONSE:
+        return _read_default_response(frame)
+    if not frame.is_cluster_command:
+        raise TheirError(f"global command {frame.command_id:#04x} is none of ours", _UNSUPPORTED_GLOBAL)
+    if frame.manufacturer is not None:
+        raise TheirError("a manufacturer's own command is none of ours", _UNSUPPORTED_MANUFACTURER)
+    return key_establishment.parse_command(frame.command_id, frame.from_server, frame.payload)
+
+
 # Attributes.
 
 _FIXED_SIZES = {
@@ -370,8 +406,10 @@ _FIXED_SIZES = {
 _SIGNED_SIZES = {0x28 + size: size + 1 for size in range(8)}
 OCTET_STRING = 0x41
 CHARACTER_STRING = 0x42
+BITMAP8, BITMAP16, BITMAP32 = 0x18, 0x19, 0x1B
 UINT8, UINT16, UINT32 = 0x20, 0x21, 0x23
 ENUM8 = 0x30
+UTC_TIME = 0xE2
 EUI64 = 0xF0
 """Types of attribute (ZCL7 2.6.2)."""
 

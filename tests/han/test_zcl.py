@@ -10,6 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from han.errors import OurError, TheirError
+from han.security.key_establishment import (
+    ConfirmKey,
+    EphemeralData,
+    Initiate,
+    Terminate,
+    TerminateStatus,
+)
 from han.zcl import (
     CHARACTER_STRING,
     ENUM8,
@@ -28,10 +35,12 @@ from han.zcl import (
     TransferDataError,
     ZclFrame,
     decode_global,
+    decode_key_establishment,
     decode_ota,
     decode_tunnel,
     default_response,
     encode_global,
+    encode_key_establishment,
     encode_ota,
     encode_tunnel,
     unsupported_attribute,
@@ -274,3 +283,58 @@ def test_no_bytes_from_the_air_raise_anything_but_their_error(octets):
     for decode in (decode_ota, decode_tunnel, decode_global):
         with contextlib.suppress(TheirError, OtaTheirError):
             decode(ZclFrame.parse(octets))
+
+
+# Key Establishment
+
+ESTABLISHING = [
+    kind(*fields, from_server=from_server)
+    for from_server in (False, True)
+    for kind, *fields in (
+        (Initiate, 2, 11, 16, bytes(74)),
+        (EphemeralData, bytes(37)),
+        (ConfirmKey, bytes(16)),
+        (Terminate, TerminateStatus.NO_RESOURCES, 5, 2),
+    )
+]
+
+
+@pytest.mark.parametrize("command", ESTABLISHING, ids=repr)
+def test_what_one_side_says_to_establish_a_key_the_other_reads(command):
+    frame = ZclFrame.parse(encode_key_establishment(command, 9))
+
+    assert decode_key_establishment(frame) == command
+    assert (frame.sequence, frame.from_server) == (9, command.from_server)
+
+
+@pytest.mark.parametrize("command", ESTABLISHING, ids=repr)
+def test_only_what_an_initiator_asks_wants_default_responses(command):
+    frame = ZclFrame.parse(encode_key_establishment(command, 9))
+
+    is_question = not command.from_server and not isinstance(command, Terminate)
+    assert frame.disable_default_response is not is_question
+
+
+def test_a_default_response_to_key_establishment_is_read_as_one():
+    question = ZclFrame.parse(encode_key_establishment(EphemeralData(bytes(37), from_server=False), 9))
+    answer = ZclFrame.parse(default_response(question, Status.FAILURE))
+
+    assert decode_key_establishment(answer) == DefaultResponse(0x01, Status.FAILURE, from_server=True)
+
+
+@pytest.mark.parametrize(
+    ("frame", "status"),
+    [
+        (ZclFrame(0x04, 1, b""), Status.UNSUP_CLUSTER_COMMAND),
+        (ZclFrame(0x00, 1, b"\x02\x00\x0b"), Status.MALFORMED_COMMAND),
+        (ZclFrame(0x02, 1, bytes(15)), Status.MALFORMED_COMMAND),
+        (ZclFrame(0x00, 1, b"\x00\x00", is_cluster_command=False), Status(0x82)),
+        (ZclFrame(0x00, 1, bytes(78), manufacturer=0x1234), Status(0x83)),
+    ],
+    ids=["unknown", "short", "short MAC", "global", "a manufacturer's"],
+)
+def test_what_is_no_command_of_key_establishment_is_refused_with_its_status(frame, status):
+    with pytest.raises(TheirError) as caught:
+        decode_key_establishment(frame)
+
+    assert caught.value.status == status

@@ -34,7 +34,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 # A pattern alone would let a line break through behind the last digit; the length does not.
 Device = Annotated[str, Meta(pattern=r"^[0-9A-F]{2}(-[0-9A-F]{2}){7}$", max_length=23)]
 """An EUI-64 as GB documents write it, ``00-DB-12-34-56-78-90-A4``; what ``str(Eui64)`` gives."""
-DeviceType = Literal["PPMID", "HCALCS", "GSME", "ESME", "IHD"]
+DeviceType = Literal["PPMID", "HCALCS", "GSME", "ESME", "IHD", "ROUTER"]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Version = Annotated[str, Meta(pattern=r"^[0-9A-F]{8}$", max_length=8)]
 """A firmware version: the OTA header's file version as eight upper-case hex digits."""

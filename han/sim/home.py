@@ -10,7 +10,7 @@ Homes that come with the package are known by their name (`demo`); any other is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from importlib import resources
 from pathlib import Path
@@ -26,8 +26,18 @@ from ota.eui64 import Eui64
 _SIXTEEN_BITS = Meta(ge=0, le=0xFFFF)
 _THIRTY_TWO_BITS = Meta(ge=0, le=0xFFFF_FFFF)
 
+NO_IMAGE_TYPE = 0xFFFF
+"""No device has it: in a query of the OTA cluster it stands for any."""
+NO_VERSION = 0xFFFF_FFFF
+
 SEVEN_HUNDRED_FIFTY_KILOBYTES = 750 * 1024
 """Largest PPMID image that the modification expects; what a simulated device has room for by default."""
+
+
+LINK_STATUS_PERIOD = 15.0
+"""Seconds between two link status commands of a router (nwkLinkStatusPeriod)."""
+DONGLE = "dongle"
+"""What links call the dongle's radio."""
 
 
 class HomeError(ValueError):
@@ -40,6 +50,8 @@ class Kind(Enum):
     PPMID = "PPMID"
     HCALCS = "HCALCS"
     GSME = "GSME"
+    ROUTER = "ROUTER"
+    """A range extender: it relays for others and has no firmware that would concern anybody."""
 
 
 class Profile(Enum):
@@ -86,8 +98,8 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     eui64: Eui64
     install_code: InstallCode
     manufacturer: Annotated[int, _SIXTEEN_BITS] = 0x121D
-    image_type: Annotated[int, _SIXTEEN_BITS]
-    file_version: Annotated[int, _THIRTY_TWO_BITS]
+    image_type: Annotated[int, _SIXTEEN_BITS] = NO_IMAGE_TYPE
+    file_version: Annotated[int, _THIRTY_TWO_BITS] = NO_VERSION
     hardware_version: Annotated[int, _SIXTEEN_BITS] | None = None
     storage: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] = SEVEN_HUNDRED_FIFTY_KILOBYTES
     silent: bool = False
@@ -111,7 +123,9 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     @property
     def is_reached_by_notify(self) -> bool:
         """Whether an Image Notify makes the device ask at once."""
-        return self.kind is not Kind.GSME if self.heeds_notify is None else self.heeds_notify
+        if self.heeds_notify is None:
+            return self.kind not in (Kind.GSME, Kind.ROUTER)
+        return self.heeds_notify
 
 
 class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,8 +137,27 @@ class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     behaves: Quirks = Quirks.REAL
 
 
+class LinkDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Radios that hear each other: each of `between` every other one, by name; the dongle's is "dongle".
+
+    `lqi` is how well, `loss` the share of the frames that are lost on the way. With `one_way` the second is
+    heard by nobody: it hears the first.
+    """
+
+    between: Annotated[tuple[str, ...], Meta(min_length=2)]
+    lqi: Annotated[int, Meta(ge=1, le=255)] = 255
+    loss: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    one_way: bool = False
+
+
 class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A house: one dongle and any number of devices within reach of each other.
+    """A house: one dongle and any number of devices.
+
+    Without `links` all hear all, in one room. With them only those hear each other that a link names; of two
+    links between the same radios the later one counts. `link_status_period` is how often, in seconds, a
+    router tells its neighbours how well it hears them; 0: never. The standard asks for 15 s, and a house
+    with links does that. In one room it would tell nobody anything new, and a fortnight of idling, which
+    passes in seconds here, would be filled with it.
 
     `channel` is the one 2.4 GHz channel (11 to 26) on which the devices look for a network; without it they
     try them all. `seed` decides everything that is left to chance, unless whoever opens the house gives
@@ -134,8 +167,17 @@ class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     name: Annotated[str, Meta(min_length=1, max_length=60)]
     dongle: DongleDescription
     devices: tuple[DeviceDescription, ...] = ()
+    links: tuple[LinkDescription, ...] = ()
+    link_status_period: Annotated[float, Meta(ge=0)] | None = None
     channel: Annotated[int, Meta(ge=11, le=26)] | None = None
     seed: Annotated[int, Meta(ge=0)] = 1
+
+    @property
+    def seconds_between_link_statuses(self) -> float:
+        """How often a router tells its neighbours how well it hears them; 0: never."""
+        if self.link_status_period is not None:
+            return self.link_status_period
+        return LINK_STATUS_PERIOD if self.links else 0.0
 
 
 def parse_home(text: bytes, *, source: str = "home") -> Home:
@@ -206,6 +248,8 @@ def _complaints(home: Home) -> Iterator[str]:
     names: dict[str, int] = {}
     addresses: dict[Eui64, str] = {home.dongle.eui64: "the dongle"}
     for place, device in enumerate(home.devices):
+        if device.name == DONGLE:
+            yield f"device {place} is called {DONGLE!r}: links call the hub's radio that"
         if device.name in names:
             yield f"devices {names[device.name]} and {place} are both called {device.name!r}: give them names"
         if device.eui64 in addresses:
@@ -219,5 +263,22 @@ def _complaints(home: Home) -> Iterator[str]:
                 f"device {device.name!r} is a {device.kind.value}: it activates by a GBCS message only,"
                 " which home-automation cannot carry"
             )
+        if device.kind is not Kind.ROUTER and device.image_type == NO_IMAGE_TYPE:
+            yield f"device {device.name!r} needs its image_type: it tells which images are for it"
+        if device.kind is not Kind.ROUTER and device.file_version == NO_VERSION:
+            yield f"device {device.name!r} needs the file_version of the firmware that it runs"
         names[device.name] = place
         addresses[device.eui64] = repr(device.name)
+    yield from _complaints_about_links(home.links, names)
+
+
+def _complaints_about_links(links: tuple[LinkDescription, ...], names: Iterable[str]) -> Iterator[str]:
+    known = {DONGLE, *names}
+    for link in links:
+        for name in link.between:
+            if name not in known:
+                yield f"a link names {name!r}: there are {', '.join(sorted(known))}"
+        if len(set(link.between)) < len(link.between):
+            yield f"a link between {', '.join(link.between)} names a radio twice"
+        if link.one_way and len(link.between) > 2:
+            yield "a one-way link has two ends: the first is heard by the second"

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import combinations
 from math import floor
 from random import Random
 from typing import BinaryIO
@@ -24,7 +25,8 @@ from han.facts import Facts
 from han.security.install_code import link_key
 from han.sim.address import HouseSettings, read_address
 from han.sim.air.capture import KeyFile, PcapWriter
-from han.sim.air.medium import CHANNELS, Air, Clear, Flight, Lossy, Path, Sniffed
+from han.sim.air.links import Link, Links, Patchy
+from han.sim.air.medium import CHANNELS, Air, Clear, Flight, Lossy, Path, Sniffed, rssi_of
 from han.sim.air.pump import Pump
 from han.sim.air.timeline import Timeline
 from han.sim.devices.device import Device
@@ -32,7 +34,7 @@ from han.sim.dongle.dongle import Dongle
 from han.sim.dongle.flash import Flash
 from han.sim.dongle.houses import NoSuchHouse
 from han.sim.dongle.personality import Faults, Personality, plain
-from han.sim.home import Home, HomeError, Quirks, read_home
+from han.sim.home import DONGLE, Home, HomeError, Quirks, read_home
 from han.sim.node.node import Node
 from han.sim.node.store import NodeStore
 from ota.eui64 import Eui64
@@ -87,8 +89,12 @@ class House:
         self._pump: Pump | None = None
         self._sniffers: list[Callable[[Flight], None]] = []
         self._key_files: list[KeyFile] = []
+        self.links = links_of(home)
+        """Who hears whom; None in a house of one room."""
         path: Path = Lossy(Clear(), loss, self.seed) if loss else Clear()
-        self.air = Air(self.timeline, Sniffed(path, self._sniffed))
+        if self.links is not None:
+            path = Patchy(path, self.links, self.seed)
+        self.air = Air(self.timeline, Sniffed(path, self._sniffed), self.links)
         self.memory = memory or DongleMemory()
         self.node = Node(
             eui64=home.dongle.eui64,
@@ -180,9 +186,8 @@ class House:
         fraction = start - epoch
 
         def write(flight: Flight) -> None:
-            writer.write(
-                flight.start + fraction, flight.psdu, self.air.rssi, self.air.lqi, channel=flight.channel
-            )
+            lqi = self.air.lqi_of(flight)
+            writer.write(flight.start + fraction, flight.psdu, rssi_of(lqi), lqi, channel=flight.channel)
 
         self._sniffers.append(write)
         return writer
@@ -211,6 +216,19 @@ class House:
             return
         for file in self._key_files:
             file.add(network.network_key, f"network key of PAN {network.pan_id:04x}")
+
+
+def links_of(home: Home) -> Links | None:
+    """The plan of this home; None if it has one room."""
+    if not home.links:
+        return None
+    radios = {DONGLE: home.dongle.eui64, **{device.name: device.eui64 for device in home.devices}}
+    links = Links()
+    for described in home.links:
+        link = Link(described.lqi, described.loss)
+        for one, other in combinations(described.between, 2):
+            links.connect(radios[one], radios[other], link, one_way=described.one_way)
+    return links
 
 
 def personality_of(home: Home) -> Personality:

@@ -286,6 +286,7 @@ async def open_stage(
                     status=DeviceStatus.PENDING,
                 )
                 for device in house.home.devices
+                if device.kind is not Kind.ROUTER  # no device type of DUIS: the head end knows none
             ]
         )
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from han.sim.air.medium import Air, Clear, Garbled, Lossy, Sniffed, air_time
+from han.sim.air.links import Link, Links, Patchy
+from han.sim.air.medium import Air, Clear, Garbled, Lossy, Sniffed, air_time, rssi_of
 from han.sim.air.timeline import Timeline
+from ota.eui64 import Eui64
 
 FRAME = bytes(50)
 
@@ -11,13 +13,16 @@ FRAME = bytes(50)
 class Radio:
     """Hears; remembers what and when."""
 
-    def __init__(self, air: Air, channel: int | None = 11) -> None:
+    def __init__(self, air: Air, channel: int | None = 11, eui64: int = 0) -> None:
         self.air = air
+        self.eui64 = Eui64(eui64)
         self.heard: list[tuple[float, bytes]] = []
+        self.quality: list[tuple[int, int]] = []
         air.tune(self, channel)
 
     def receive(self, psdu: bytes, lqi: int, rssi: int) -> None:
         self.heard.append((self.air.timeline.now, psdu))
+        self.quality.append((lqi, rssi))
 
     def send(self, psdu: bytes = FRAME, channel: int = 11) -> None:
         self.air.transmit(self, channel, psdu, lambda: None)
@@ -69,18 +74,89 @@ def test_frames_that_follow_each_other_do_not_collide():
     assert air.collisions == 0
 
 
+def house_of(count: int, *pairs: tuple[int, int], path=None) -> tuple[Timeline, Links, list[Radio]]:
+    """Radios 1 to ``count``, of which these hear each other."""
+    timeline, links = Timeline(), Links()
+    air = Air(timeline, path(links) if path else None, links)
+    for one, other in pairs:
+        links.connect(Eui64(one), Eui64(other), Link())
+    return timeline, links, [Radio(air, eui64=number) for number in range(1, count + 1)]
+
+
 def test_hidden_senders_collide_only_where_both_are_heard():
-    timeline = Timeline()
-    far_apart: set[frozenset[Radio]] = set()
-    air = Air(timeline, hears=lambda sender, receiver: frozenset((sender, receiver)) not in far_apart)
-    left, middle, right, at_left = Radio(air), Radio(air), Radio(air), Radio(air)
-    far_apart |= {frozenset((left, right)), frozenset((at_left, right))}
+    timeline, _, (left, middle, right, at_left) = house_of(4, (1, 2), (2, 3), (1, 4))
     left.send()
-    assert not air.busy(right, 11, timeline.now)
+    assert not left.air.busy(right, 11, timeline.now)
     right.send()
     timeline.run(1.0)
     assert middle.heard == []
     assert len(at_left.heard) == 1
+
+
+def test_two_rooms_out_of_earshot_use_the_channel_at_the_same_time():
+    timeline, _, (one, two, three, four) = house_of(4, (1, 2), (3, 4))
+    one.send()
+    three.send()
+    timeline.run(1.0)
+    assert (len(two.heard), len(four.heard)) == (1, 1)
+
+
+def test_a_link_has_a_quality_and_a_strength_that_goes_with_it():
+    timeline, links, (near, far, listener) = house_of(3, (1, 3))
+    links.connect(far.eui64, listener.eui64, Link(lqi=80))
+    near.send()
+    timeline.run(1.0)
+    far.send()
+    timeline.run(2.0)
+    assert listener.quality == [(255, -45), (80, rssi_of(80))]
+    assert -95 < rssi_of(80) < -45
+
+
+def test_a_one_way_link_is_heard_at_one_end():
+    timeline, links, (speaker, listener) = house_of(2)
+    links.connect(speaker.eui64, listener.eui64, Link(), one_way=True)
+    speaker.send()
+    timeline.run(1.0)
+    listener.send()
+    timeline.run(2.0)
+    assert (len(speaker.heard), len(listener.heard)) == (0, 1)
+
+
+def test_a_wall_can_be_built_while_the_house_runs():
+    timeline, links, (one, other) = house_of(2, (1, 2))
+    links.part(one.eui64, other.eui64)
+    one.send()
+    timeline.run(1.0)
+    assert other.heard == []
+
+
+def test_a_patchy_link_loses_its_own_share_and_leaves_the_others_alone():
+    timeline, links, (sender, good, bad) = house_of(
+        3, (1, 2), path=lambda links: Patchy(Clear(), links, seed=7)
+    )
+    links.connect(sender.eui64, bad.eui64, Link(loss=0.3))
+    for number in range(500):
+        timeline.at(number * 0.1, sender.send)
+    timeline.run(100.0)
+    assert len(good.heard) == 500
+    assert 300 < len(bad.heard) < 400
+
+
+@pytest.mark.parametrize("link", [Link(lqi=0), Link(lqi=256), Link(loss=-0.1), Link(loss=1.1)])
+def test_a_link_that_cannot_be_is_refused(link):
+    with pytest.raises(ValueError, match="lies between"):
+        Links().connect(Eui64(1), Eui64(2), link)
+
+
+def test_the_sniffer_sees_what_arrived_anywhere_though_it_was_wrecked_elsewhere():
+    seen = []
+    timeline, _, (left, _, right, _) = house_of(
+        4, (1, 2), (2, 3), (1, 4), path=lambda _: Sniffed(Clear(), seen.append)
+    )
+    left.send(b"whole at 4")
+    right.send(b"a wreck")
+    timeline.run(1.0)
+    assert [flight.psdu for flight in seen] == [b"whole at 4"]
 
 
 def test_the_channel_is_busy_during_a_frame_and_for_who_looked_before_it_ended():

@@ -107,7 +107,7 @@ def test_an_install_code_never_shows_itself():
         ("image_type = 0x84", "image_type = 0x10000", "<= 65535 - at `$.devices[0].image_type`"),
         ("image_type = 0x84", "image_typ = 0x84", "unknown field `image_typ`"),
         ("file_version = 1", 'file_version = "1"', "$.devices[0].file_version"),
-        ("file_version = 1", "", "missing required field `file_version`"),
+        ("file_version = 1", "", "needs the file_version of the firmware"),
         ("78-90-A4", "78-90", "is no EUI-64"),
         ('"00-DB-12-34-56-78-90-A4"', "5", "text in quotes"),
         ("78-90-A4", "78-90-A2", "has the EUI-64 of the dongle"),
@@ -163,3 +163,57 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_bytes_that_are_no_text_are_refused():
     with pytest.raises(HomeError, match="home: "):
         parse_home(b"\xff\xfe\x00")
+
+
+LINKS = """
+[[links]]
+between = ["dongle", "ppmid"]
+lqi = 120
+[[links]]
+between = ["ppmid", "hcalcs"]
+"""
+
+
+def test_a_home_without_links_is_one_room_in_which_routers_say_nothing_of_them():
+    home = parse_home((HOME + SECOND).encode())
+
+    assert (home.links, home.seconds_between_link_statuses) == ((), 0.0)
+
+
+def test_a_home_with_links_says_who_hears_whom_and_how_well():
+    home = parse_home((HOME + SECOND + LINKS).encode())
+
+    assert [(link.between, link.lqi) for link in home.links] == [
+        (("dongle", "ppmid"), 120),
+        (("ppmid", "hcalcs"), 255),
+    ]
+    assert home.seconds_between_link_statuses == 15.0
+
+
+def test_a_range_extender_needs_no_firmware():
+    text = HOME.replace('"PPMID"', '"ROUTER"').replace("image_type = 0x84\nfile_version = 1\n", "")
+    [router] = parse_home(text.encode()).devices
+
+    assert router.kind is Kind.ROUTER
+    assert not router.is_reached_by_notify
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (HOME.replace("image_type = 0x84", ""), "needs its image_type"),
+        (HOME.replace("file_version = 1", ""), "needs the file_version"),
+        (HOME.replace('name = "ppmid"', 'name = "dongle"'), "links call the hub's radio that"),
+        (HOME + LINKS, "a link names 'hcalcs': there are dongle, ppmid"),
+        (HOME + SECOND + '[[links]]\nbetween = ["ppmid"]', "length >= 2"),
+        (HOME + SECOND + '[[links]]\nbetween = ["ppmid", "ppmid"]', "names a radio twice"),
+        (
+            HOME + SECOND + '[[links]]\nbetween = ["ppmid", "dongle", "hcalcs"]\none_way = true',
+            "a one-way link has two ends",
+        ),
+        (HOME + SECOND + '[[links]]\nbetween = ["ppmid", "dongle"]\nlqi = 0', ">= 1"),
+    ],
+)
+def test_a_home_with_links_or_firmware_that_cannot_be_is_refused(text, complaint):
+    with pytest.raises(HomeError, match=complaint):
+        parse_home(text.encode())

@@ -15,11 +15,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from han.sim.air.timeline import Timeline
+from ota.eui64 import Eui64
 
 SECONDS_PER_OCTET = 32e-6
 PHY_OVERHEAD = 6
 MAX_PSDU = 127
 CHANNELS = range(11, 27)
+BEST_LQI = 255
+BEST_RSSI = -45
+"""dBm"""
 
 
 def air_time(psdu_size: int) -> float:
@@ -27,8 +31,18 @@ def air_time(psdu_size: int) -> float:
     return (PHY_OVERHEAD + psdu_size) * SECONDS_PER_OCTET
 
 
+def rssi_of(lqi: int) -> int:
+    """The signal strength in dBm that goes with a link quality: -95 at the edge."""
+    return BEST_RSSI - 50 + 50 * lqi // BEST_LQI
+
+
 class Transceiver(Protocol):
     """A radio as the air sees it."""
+
+    @property
+    def eui64(self) -> Eui64:
+        """By which the plan of the house knows it; an air without a plan does not ask."""
+        ...
 
     def receive(self, psdu: bytes, lqi: int, rssi: int) -> None:
         """A frame was heard, whole; called when it ends."""
@@ -47,6 +61,14 @@ class Flight:
         self.end = end
         self.overlaps: list[Flight] | None = None
         self.deaf: list[Transceiver] | None = None
+
+
+class Reach(Protocol):
+    """The plan of a house: whose energy reaches whom."""
+
+    def lqi(self, sender: Transceiver, receiver: Transceiver) -> int:
+        """The link quality with which ``receiver`` hears ``sender``, 1 to 255; 0: it does not."""
+        ...
 
 
 class Path(Protocol):
@@ -82,7 +104,10 @@ class Lossy:
 
 
 class Sniffed:
-    """Shows each frame to ``to`` when it ends, as a good sniffer would: lost ones too, collided ones not."""
+    """Shows each frame to ``to`` when it ends, as a good sniffer would: lost ones too, wrecks not.
+
+    A frame that collided in one place and arrives whole in another is shown.
+    """
 
     def __init__(self, inner: Path, to: Callable[[Flight], None]) -> None:
         self._inner = inner
@@ -90,7 +115,7 @@ class Sniffed:
 
     def arrivals(self, flight: Flight, listeners: list[Transceiver]) -> list[Transceiver]:
         """Whatever lies inside; the sniffer changes nothing."""
-        if flight.overlaps is None:
+        if flight.overlaps is None or listeners:
             self._to(flight)
         return self._inner.arrivals(flight, listeners)
 
@@ -119,25 +144,17 @@ class Garbled:
 class Air:
     """The shared medium, all sixteen channels of it.
 
-    ``hears(sender, receiver)`` says whose energy reaches whom; None: all hear all (one room).
+    ``reach`` says whose energy reaches whom; None: all hear all at their best (one room).
     """
 
-    lqi = 255
-    rssi = -45
-
-    def __init__(
-        self,
-        timeline: Timeline,
-        path: Path | None = None,
-        hears: Callable[[Transceiver, Transceiver], bool] | None = None,
-    ) -> None:
+    def __init__(self, timeline: Timeline, path: Path | None = None, reach: Reach | None = None) -> None:
         self.timeline = timeline
         self.path: Path = path or Clear()
         self.flights = 0
         """Frames sent so far."""
         self.collisions = 0
         """Frames that met another one."""
-        self._hears = hears
+        self._reach = reach
         self._listeners: dict[int, list[Transceiver]] = {channel: [] for channel in CHANNELS}
         self._flying: dict[int, list[Flight]] = {channel: [] for channel in CHANNELS}
         self._landed: dict[int, Flight] = {}
@@ -166,9 +183,18 @@ class Air:
         recent = [flight for flight in self._flying[channel] if flight.start <= self.timeline.now]
         if landed is not None and landed.end > since:
             recent.append(landed)
-        if self._hears is None:
+        reach = self._reach
+        if reach is None:
             return bool(recent)
-        return any(flight.sender is radio or self._hears(flight.sender, radio) for flight in recent)
+        return any(flight.sender is radio or reach.lqi(flight.sender, radio) for flight in recent)
+
+    def lqi_of(self, flight: Flight) -> int:
+        """How well a flight is heard where it is heard best: there a sniffer would stand."""
+        reach, sender = self._reach, flight.sender
+        if reach is None:
+            return BEST_LQI
+        listeners = self._listeners[flight.channel]
+        return max((reach.lqi(sender, one) for one in listeners if one is not sender), default=0)
 
     def transmit(
         self,
@@ -208,8 +234,9 @@ class Air:
         self._landed[channel] = flight
         sender = flight.sender
         listeners = [one for one in self._listeners[channel] if one is not sender]
-        if self._hears is not None:
-            listeners = [one for one in listeners if self._hears(sender, one)]
+        reach = self._reach
+        if reach is not None:
+            listeners = [one for one in listeners if reach.lqi(sender, one)]
         if flight.deaf is not None:
             listeners = [one for one in listeners if one not in flight.deaf]
         if flight.overlaps is not None:
@@ -217,12 +244,18 @@ class Air:
             listeners = [one for one in listeners if not self._wrecked(flight.overlaps, one)]
         arrivals = self.path.arrivals(flight, listeners)
         sent(*args)
-        psdu, lqi, rssi = flight.psdu, self.lqi, self.rssi
-        for one in arrivals:
-            one.receive(psdu, lqi, rssi)
+        psdu = flight.psdu
+        if reach is None:
+            for one in arrivals:
+                one.receive(psdu, BEST_LQI, BEST_RSSI)
+        else:
+            for one in arrivals:
+                lqi = reach.lqi(sender, one)
+                one.receive(psdu, lqi, rssi_of(lqi))
 
     def _wrecked(self, others: list[Flight], receiver: Transceiver) -> bool:
+        reach = self._reach
         return any(
-            other.sender is receiver or self._hears is None or self._hears(other.sender, receiver)
+            other.sender is receiver or reach is None or reach.lqi(other.sender, receiver) > 0
             for other in others
         )

@@ -176,8 +176,9 @@ class Device:
         self._port.hub_endpoint = hub_endpoint
         if self._nature.has_tunnel:
             self._messenger.attached()
-        self.firmware.start()
-        self._remote_party.attached()
+        if not self._nature.relays_only:
+            self.firmware.start()
+            self._remote_party.attached()
         self.on_attached(self)
 
     def _detached(self) -> None:

@@ -27,11 +27,13 @@ class Nature:
     """Answers Read Firmware Version (CS08)."""
     profile: int = SMART_ENERGY_PROFILE
     """The application profile of its endpoint."""
+    relays_only: bool = False
+    """It joins and relays for others; it has neither tunnel nor firmware to tell of."""
 
     @property
     def has_tunnel(self) -> bool:
         """Whether GBCS messages reach it and leave it: only Smart Energy has the cluster for them."""
-        return self.profile == SMART_ENERGY_PROFILE
+        return self.profile == SMART_ENERGY_PROFILE and not self.relays_only
 
 
 _PPMID = Nature(zigbee_device_id=0x0502, two_stage=False, tells_activation=True, tells_version=True)
@@ -47,6 +49,11 @@ _METER_INTERFACE = Nature(
 )
 """What Home Automation has that is most like a PPMID."""
 
+_ROUTER = Nature(
+    zigbee_device_id=0x0008, two_stage=False, tells_activation=False, tells_version=False, relays_only=True
+)
+"""A range extender."""
+
 
 def nature_of(description: DeviceDescription) -> Nature:
     """How the described device behaves."""
@@ -59,3 +66,5 @@ def nature_of(description: DeviceDescription) -> Nature:
             return _HCALCS
         case Kind.GSME:
             return _GSME
+        case Kind.ROUTER:
+            return _ROUTER

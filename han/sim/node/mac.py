@@ -74,6 +74,7 @@ class Mac:
     """One radio. ``on_frame(frame, lqi, rssi)`` gets all frames meant for us, except acknowledgements."""
 
     def __init__(self, station: Station, air: Air, on_frame: Callable[[MacFrame, int, int], object]) -> None:
+        self.eui64 = station.eui64
         self._eui64_wire = station.eui64.wire
         self._air = air
         self._timeline = station.timeline

@@ -61,6 +61,13 @@ class Profile(Enum):
     HOME_AUTOMATION = "home-automation"
 
 
+class Certificate(Enum):
+    """What a device can prove itself with."""
+
+    LAB = "lab"
+    NONE = "none"
+
+
 class Quirks(Enum):
     """How thoroughly the virtual dongle behaves like dongles met in the field."""
 
@@ -90,6 +97,8 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     which an HCALCS or a GSME checks the signature behind the manufacturer image; without one it trusts it.
     A PPMID with ``profile = "home-automation"`` is no device of a GB home: it shows what hosts that know no
     Smart Energy make of the dongle. It has an OTA client and no tunnel, so it tells nobody of its activation.
+    A device with a ``lab`` certificate establishes a link key (CBKE) under one of its cryptographic `suites`
+    and protects what Smart Energy protects; one with ``none`` does neither. Home Automation knows neither.
     """
 
     kind: Kind
@@ -109,6 +118,8 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     first_query_within: Annotated[float, Meta(ge=0)] = 30.0
     join_retry: Annotated[float, Meta(ge=1)] = 15.0
     supplier_key: Annotated[str, Meta(pattern=r"^04[0-9a-fA-F]{128}$")] | None = None
+    certificate: Certificate = Certificate.NONE
+    suites: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1)] = (2,)
 
     def __repr__(self) -> str:
         return f"DeviceDescription({self.kind.value} {self.name!r} {self.eui64})"
@@ -119,6 +130,11 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         if self.query_period is not None:
             return self.query_period
         return 6 * 3600.0 if self.kind is Kind.GSME else 24 * 3600.0
+
+    @property
+    def establishes_keys(self) -> bool:
+        """Whether it proves itself by certificate and keeps to Smart Energy's protection."""
+        return self.certificate is Certificate.LAB and self.profile is Profile.SMART_ENERGY
 
     @property
     def is_reached_by_notify(self) -> bool:
@@ -254,22 +270,28 @@ def _complaints(home: Home) -> Iterator[str]:
             yield f"devices {names[device.name]} and {place} are both called {device.name!r}: give them names"
         if device.eui64 in addresses:
             yield f"device {device.name!r} has the EUI-64 of {addresses[device.eui64]}: give it its own"
-        if device.silent and device.kind is not Kind.PPMID:
-            yield f"device {device.name!r} is a {device.kind.value}: only a PPMID can be silent"
-        if device.supplier_key is not None and device.kind is Kind.PPMID:
-            yield f"device {device.name!r} is a PPMID: its images carry no signature, so no supplier_key"
-        if device.profile is Profile.HOME_AUTOMATION and device.kind is not Kind.PPMID:
-            yield (
-                f"device {device.name!r} is a {device.kind.value}: it activates by a GBCS message only,"
-                " which home-automation cannot carry"
-            )
-        if device.kind is not Kind.ROUTER and device.image_type == NO_IMAGE_TYPE:
-            yield f"device {device.name!r} needs its image_type: it tells which images are for it"
-        if device.kind is not Kind.ROUTER and device.file_version == NO_VERSION:
-            yield f"device {device.name!r} needs the file_version of the firmware that it runs"
+        yield from _complaints_about(device)
         names[device.name] = place
         addresses[device.eui64] = repr(device.name)
     yield from _complaints_about_links(home.links, names)
+
+
+def _complaints_about(device: DeviceDescription) -> Iterator[str]:
+    if device.silent and device.kind is not Kind.PPMID:
+        yield f"device {device.name!r} is a {device.kind.value}: only a PPMID can be silent"
+    if device.supplier_key is not None and device.kind is Kind.PPMID:
+        yield f"device {device.name!r} is a PPMID: its images carry no signature, so no supplier_key"
+    if device.profile is Profile.HOME_AUTOMATION and device.kind is not Kind.PPMID:
+        yield (
+            f"device {device.name!r} is a {device.kind.value}: it activates by a GBCS message only,"
+            " which home-automation cannot carry"
+        )
+    if device.kind is not Kind.ROUTER and device.image_type == NO_IMAGE_TYPE:
+        yield f"device {device.name!r} needs its image_type: it tells which images are for it"
+    if device.kind is not Kind.ROUTER and device.file_version == NO_VERSION:
+        yield f"device {device.name!r} needs the file_version of the firmware that it runs"
+    if len(set(device.suites)) != len(device.suites):
+        yield f"device {device.name!r} names a suite twice: write each once, as in suites = [1, 2]"
 
 
 def _complaints_about_links(links: tuple[LinkDescription, ...], names: Iterable[str]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """A house with a plain hub in it: a coordinator node without a dongle, an OTA server and one tunnel a device.
 
 Everything lives on one timeline; nothing waits. The hub is no model of ours: it is the least that devices
-need.
+need. It protects what it sends to a device with which it has established a key, and takes from it only what
+is protected; a device without a certificate is served in plain.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from house_keys import HubKeys
+
+from han.clusters import PROTECTED_CLUSTERS
 from han.facts import Fact
 from han.security.install_code import link_key
 from han.sim.home import Home, parse_home, read_home
@@ -23,6 +27,7 @@ from han.sim.node.service import (
     SimpleDescriptor,
 )
 from han.zcl import (
+    KEY_ESTABLISHMENT_CLUSTER,
     OTA_CLUSTER,
     SMART_ENERGY_PROFILE,
     TUNNELLING_CLUSTER,
@@ -34,13 +39,16 @@ from han.zcl import (
     ZclFrame,
     decode_ota,
     decode_tunnel,
+    default_response,
     encode_ota,
     encode_tunnel,
 )
+from ota.commands import DefaultResponse
 from ota.eui64 import Eui64
 from ota.gbcs_image import Authorisation, GbcsImage, authorise
 from ota.image import HardwareRange, Header
 from ota.server import Activation, Offer, OtaServer, Send, ServerSettings
+from ota.status import Status
 
 NETWORK_KEY = bytes(range(0xA0, 0xB0))
 HUB_ENDPOINT = 3
@@ -83,8 +91,10 @@ class PlainHub:
             capability=0x8F,
         )
         self.node.endpoints[HUB_ENDPOINT] = SimpleDescriptor(
-            profile, 0x0500, 0, (0x0000, OTA_CLUSTER, TUNNELLING_CLUSTER), ()
+            profile, 0x0500, 0, (0x0000, OTA_CLUSTER, TUNNELLING_CLUSTER, KEY_ESTABLISHMENT_CLUSTER), ()
         )
+        self.keys = HubKeys(self.node, house.timeline, self.send, house.seed)
+        self.heard: list[Received] = []
         self.node.on_message = self._message
 
     def form(self, channel: int = 15) -> None:
@@ -127,8 +137,22 @@ class PlainHub:
         self, nwk: int, cluster: int, zcl: bytes, on_sent: Callable[[SendStatus], object] = lambda _: None
     ) -> None:
         """Send any ZCL frame to a device's endpoint 1."""
-        request = SendRequest(nwk, self.profile, cluster, HUB_ENDPOINT, 1, zcl)
-        self.node.send(request, on_sent)
+        secured = cluster in PROTECTED_CLUSTERS and self.node.eui64_of(nwk) in self.keys.keyed
+        self.send_as_is(nwk, cluster, zcl, on_sent, aps_security=secured)
+
+    def send_as_is(
+        self,
+        nwk: int,
+        cluster: int,
+        zcl: bytes,
+        on_sent: Callable[[SendStatus], object] = lambda _: None,
+        *,
+        aps_security: bool,
+    ) -> None:
+        """Send a ZCL frame, protected or not, whatever the rules say."""
+        self.node.send(
+            SendRequest(nwk, self.profile, cluster, HUB_ENDPOINT, 1, zcl, aps_security=aps_security), on_sent
+        )
 
     def sequence(self, known: int | None = None) -> int:
         """A new ZCL sequence number, or the one that is known."""
@@ -143,8 +167,17 @@ class PlainHub:
         return [message for source, message in self.tunnels.heard if source == nwk]
 
     def _message(self, received: Received) -> None:
+        self.heard.append(received)
         frame = ZclFrame.parse(received.payload)
-        if received.cluster == OTA_CLUSTER and frame.is_cluster_command:
+        is_keyed = received.source_eui64 in self.keys.keyed
+        if not frame.is_cluster_command and frame.command_id == DefaultResponse.COMMAND_ID:
+            self.global_answers.append(frame)  # which nobody answers
+        elif received.cluster in PROTECTED_CLUSTERS and received.aps_secured != is_keyed:
+            refusal = default_response(frame, Status.NOT_AUTHORIZED)
+            self.send_as_is(received.source, received.cluster, refusal, aps_security=False)
+        elif received.cluster == KEY_ESTABLISHMENT_CLUSTER and frame.is_cluster_command:
+            self.keys.receive(received, frame)
+        elif received.cluster == OTA_CLUSTER and frame.is_cluster_command:
             assert received.source_eui64 is not None
             now = self.timeline.now
             self.server.receive(received.source_eui64, decode_ota(frame), frame.sequence, now)

@@ -1,4 +1,4 @@
-"""The attributes that a device lets others read: those of Basic and of the OTA client. Pure.
+"""The attributes that a device lets others read: of Basic, of Key Establishment, of the OTA client. Pure.
 
 An 11.2 for a PPMID from before SECMP0007, which has no GBCS way to tell its version, reads attribute 0x0002
 of the OTA cluster here. The OTA cluster's attributes belong to its client side, so the question for them
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from han.clusters import KEY_ESTABLISHMENT_SUITE
 from han.zcl import (
     BASIC_CLUSTER,
+    BITMAP16,
     CHARACTER_STRING,
     ENUM8,
     EUI64,
+    KEY_ESTABLISHMENT_CLUSTER,
     OTA_CLUSTER,
     UINT8,
     UINT16,
@@ -47,9 +50,14 @@ _MAINS_POWERED = 0x01
 
 
 class Attributes:
-    """Answers Read Attributes for one device. ``model`` is what Basic gives as model identifier."""
+    """Answers Read Attributes for one device.
 
-    def __init__(self, model: str, hardware_version: int | None) -> None:
+    Args:
+        model: what Basic gives as model identifier.
+        suites: those of its certificates, a bit each; 0 if it has none.
+    """
+
+    def __init__(self, model: str, hardware_version: int | None, suites: int) -> None:
         hardware = 0 if hardware_version is None else hardware_version >> 8
         self._basic = {
             0x0000: AttributeRecord(0x0000, Status.SUCCESS, UINT8, 8),  # ZCL version
@@ -58,6 +66,7 @@ class Attributes:
             0x0005: AttributeRecord(0x0005, Status.SUCCESS, CHARACTER_STRING, model),
             0x0007: AttributeRecord(0x0007, Status.SUCCESS, ENUM8, _MAINS_POWERED),
         }
+        self._suites = suites
 
     def answer(
         self, cluster: int, question: ReadAttributes, ota: Mapping[int, AttributeValue]
@@ -71,6 +80,9 @@ class Attributes:
     ) -> AttributeRecord:
         if cluster == BASIC_CLUSTER and not question.from_server:
             return self._basic.get(attribute) or unsupported_attribute(attribute)
+        if cluster == KEY_ESTABLISHMENT_CLUSTER and attribute == KEY_ESTABLISHMENT_SUITE and self._suites:
+            # Whichever side is asked: the device is both, and has one set of certificates.
+            return AttributeRecord(attribute, Status.SUCCESS, BITMAP16, self._suites)
         if cluster == OTA_CLUSTER and question.from_server and attribute in ota:
             return AttributeRecord(attribute, Status.SUCCESS, _OTA_TYPES[attribute], ota[attribute])
         return unsupported_attribute(attribute)

@@ -13,10 +13,13 @@ from datetime import datetime
 
 from han.facts import Facts
 from han.security.install_code import link_key
+from han.security.lab_authority import lab_credentials
+from han.security.suite import Suite
 from han.sim.air.medium import CHANNELS, Air
 from han.sim.air.timeline import Handle, Timeline
 from han.sim.devices.attachment import Attachment, Standing
 from han.sim.devices.attributes import Attributes
+from han.sim.devices.establishment import Establishment
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.kinds import nature_of
 from han.sim.devices.memory import Memory
@@ -24,6 +27,7 @@ from han.sim.devices.messenger import Messenger
 from han.sim.devices.port import ENDPOINT, Port, descriptor
 from han.sim.devices.reception import Reception
 from han.sim.devices.remote_party import RemoteParty
+from han.sim.devices.search import Search
 from han.sim.home import DeviceDescription
 from han.sim.node.node import Node
 from han.sim.node.store import NodeStore
@@ -82,8 +86,12 @@ class Device:
             capability=MAINS_POWERED_ROUTER,
             store=self.memory.node,
         )
-        self.node.endpoints[ENDPOINT] = descriptor(nature)
-        self._port = Port(self.node, facts, self.name, nature.profile)
+        proves_itself = description.establishes_keys
+        self.node.endpoints[ENDPOINT] = descriptor(nature, establishes_keys=proves_itself)
+        self._port = Port(self.node, facts, self.name, nature.profile, protects=proves_itself)
+        search = Search(
+            node=self.node, timeline=timeline, facts=facts, name=self.name, profile=nature.profile
+        )
         self._attachment = Attachment(
             node=self.node,
             timeline=timeline,
@@ -93,9 +101,25 @@ class Device:
             link_key=link_key(description.install_code),
             join_retry=description.join_retry,
             channels=channels,
-            profile=nature.profile,
+            search=search,
+            on_joined=self._joined,
             on_attached=self._attached,
             on_detached=self._detached,
+        )
+        self._establishment = (
+            Establishment(
+                port=self._port,
+                search=search,
+                timeline=timeline,
+                facts=facts,
+                name=self.name,
+                memory=self.memory,
+                credentials=[lab_credentials(self.eui64, Suite(suite)) for suite in description.suites],
+                dice=random.Random(f"{seed} keys {self.name}"),
+                on_keyed=self._attachment.find_server,
+            )
+            if proves_itself
+            else None
         )
         self.firmware = Firmware(
             description=description,
@@ -132,11 +156,16 @@ class Device:
             name=self.name,
             firmware=self.firmware,
             messenger=self._messenger if nature.has_tunnel else None,
-            attributes=Attributes(description.kind.value, description.hardware_version),
+            establishment=self._establishment,
+            attributes=Attributes(
+                description.kind.value,
+                description.hardware_version,
+                self._establishment.suites if self._establishment else 0,
+            ),
             heeds_notify=description.is_reached_by_notify,
         )
         self.node.on_message = reception.message
-        self.node.on_zdo = self._attachment.zdo_message
+        self.node.on_zdo = search.zdo_message
         self.node.on_event = self._attachment.node_event
 
     def __repr__(self) -> str:
@@ -172,6 +201,12 @@ class Device:
             self._facts.say(self.name, "device.off")
         self._wake()
 
+    def _joined(self) -> None:
+        if self._establishment is None:
+            self._attachment.find_server()
+        else:
+            self._establishment.start()
+
     def _attached(self, hub_endpoint: int) -> None:
         self._port.hub_endpoint = hub_endpoint
         if self._nature.has_tunnel:
@@ -182,6 +217,8 @@ class Device:
         self.on_attached(self)
 
     def _detached(self) -> None:
+        if self._establishment is not None:
+            self._establishment.stop()
         self._messenger.detached()
         self._remote_party.stop()
         self.firmware.stop()
@@ -197,9 +234,7 @@ class Device:
     def _go_dark(self) -> None:
         self.is_on = False
         self._attachment.power_off()
-        self._messenger.detached()
-        self._remote_party.stop()
-        self.firmware.stop()
+        self._detached()
         self.node.crash()
 
     def _forget_boot(self) -> None:

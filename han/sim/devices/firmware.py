@@ -40,6 +40,7 @@ from ota.commands import Command
 from ota.errors import TheirError
 from ota.eui64 import Eui64
 from ota.gbcs_image import GbcsImage, Layout, check
+from ota.pacing import largest_block
 
 
 def fault_in(data: bytes, description: DeviceDescription, layout: Layout) -> str | None:
@@ -141,6 +142,7 @@ class Firmware:
     def _fresh(self) -> Upgrade:
         us = self._description
         settings = ClientSettings(
+            maximum_data_size=largest_block(aps_secured=us.establishes_keys),
             storage=us.storage,
             first_query_within=us.first_query_within,
             query_every=us.seconds_between_queries,

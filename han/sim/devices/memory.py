@@ -6,7 +6,7 @@ is under way survive, as they do on real devices: a meter whose power fails does
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from han.sim.node.store import NodeStore
 from ota.client import StoredDownload
@@ -23,6 +23,8 @@ class Memory:
     """Network, keys, counters: what the radio's stack keeps."""
     file_version: int
     """The OTA file version of the firmware that runs."""
+    established_key: bytes | None = field(default=None, repr=False)
+    """The link key that key establishment gave last; the node holds it while it is in that network."""
     download: StoredDownload | None = None
     """An upgrade file that is arriving or has arrived."""
     activating: CommandName | None = None

@@ -4,35 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from han.clusters import PROTECTED_CLUSTERS
 from han.facts import Facts
-from han.sim.devices.attachment import COORDINATOR
 from han.sim.devices.kinds import Nature
 from han.sim.node.node import Node
 from han.sim.node.service import NodeError, SendRequest, SendStatus, SimpleDescriptor
-from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, TUNNELLING_CLUSTER
+from han.sim.wire.nwk import COORDINATOR
+from han.zcl import BASIC_CLUSTER, KEY_ESTABLISHMENT_CLUSTER, OTA_CLUSTER, TUNNELLING_CLUSTER
 
 ENDPOINT = 1
 
 
-def descriptor(nature: Nature) -> SimpleDescriptor:
-    """What the endpoint says of itself: serves Basic, uses OTA Upgrade, and has a tunnel if its kind does."""
-    tunnel = (TUNNELLING_CLUSTER,) if nature.has_tunnel else ()
+def descriptor(nature: Nature, *, establishes_keys: bool) -> SimpleDescriptor:
+    """What the endpoint says of itself.
+
+    It serves Basic and uses OTA Upgrade. It has both ends of a tunnel if its kind does, and of Key
+    Establishment if the device has a certificate.
+    """
+    both: tuple[int, ...] = (TUNNELLING_CLUSTER,) if nature.has_tunnel else ()
+    if establishes_keys:
+        both += (KEY_ESTABLISHMENT_CLUSTER,)
     return SimpleDescriptor(
         profile=nature.profile,
         device_id=nature.zigbee_device_id,
-        input_clusters=(BASIC_CLUSTER, *tunnel),
-        output_clusters=(OTA_CLUSTER, *tunnel),
+        input_clusters=(BASIC_CLUSTER, *both),
+        output_clusters=(OTA_CLUSTER, *both),
     )
 
 
 class Port:
-    """Sends ZCL frames of one profile to the hub, whose endpoint is known once the device is attached."""
+    """Sends ZCL frames of one profile to the hub, whose endpoint is known once the device is attached.
 
-    def __init__(self, node: Node, facts: Facts, name: str, profile: int) -> None:
+    ``protects`` says whether the clusters that Smart Energy protects need an established link key here.
+    """
+
+    def __init__(self, node: Node, facts: Facts, name: str, profile: int, *, protects: bool) -> None:
         self._node = node
         self._facts = facts
         self._name = name
         self.profile = profile
+        self.protects = protects
+        self.is_keyed = False
+        """Whether such a key is there."""
         self._sequence = 0
         self.hub_endpoint = 1
 
@@ -41,18 +54,45 @@ class Port:
         self._sequence = (self._sequence + 1) & 0xFF
         return self._sequence
 
-    def send(self, cluster: int, zcl: bytes, on_sent: Callable[[bool], None] | None = None) -> None:
-        """Send a frame, to be acknowledged end to end; ``on_sent`` hears once whether it was."""
-        request = SendRequest(COORDINATOR, self.profile, cluster, ENDPOINT, self.hub_endpoint, zcl)
+    def send(
+        self,
+        cluster: int,
+        zcl: bytes,
+        on_sent: Callable[[bool], None] | None = None,
+        *,
+        endpoint: int | None = None,
+        in_plain: bool = False,
+    ) -> None:
+        """Send a frame, to be acknowledged end to end; ``on_sent`` hears once whether it was.
+
+        It goes to ``endpoint``, or else to that of the hub's OTA server. ``in_plain`` leaves APS security out
+        whatever the cluster: so one says that one refuses.
+        """
+        secured = self.protects and cluster in PROTECTED_CLUSTERS and not in_plain
+        if secured and not self.is_keyed:
+            self._fail("no link key has been established yet", cluster, on_sent)
+            return
+        request = SendRequest(
+            COORDINATOR,
+            self.profile,
+            cluster,
+            ENDPOINT,
+            self.hub_endpoint if endpoint is None else endpoint,
+            zcl,
+            aps_security=secured,
+        )
         try:
             if on_sent is None:
                 self._node.send(request, self._sent)
             else:
                 self._node.send(request, lambda status: on_sent(status is SendStatus.OK))
         except NodeError as error:
-            self._facts.say(self._name, "device.send-failed", why=str(error), cluster=cluster)
-            if on_sent is not None:
-                on_sent(False)
+            self._fail(str(error), cluster, on_sent)
+
+    def _fail(self, why: str, cluster: int, on_sent: Callable[[bool], None] | None) -> None:
+        self._facts.say(self._name, "device.send-failed", why=why, cluster=cluster)
+        if on_sent is not None:
+            on_sent(False)
 
     def _sent(self, status: SendStatus) -> None:
         if status is not SendStatus.OK:

@@ -2,19 +2,26 @@
 
 Only the hub is listened to. A frame without a whole header is dropped; a command that cannot be read or is
 not known is answered with a Default Response, unless it came as a broadcast or is itself one.
+
+A device with a certificate takes messages of protected clusters only under an established link key. Another
+one is dropped and answered NOT_AUTHORIZED, in plain, so that a sender without a key can read it (SE 1.4,
+5.4.6; older stacks say FAILURE, which is understood as the same).
 """
 
 from __future__ import annotations
 
+from han.clusters import needs_link_key
 from han.errors import TheirError
 from han.facts import Facts
-from han.sim.devices.attachment import COORDINATOR
 from han.sim.devices.attributes import Attributes
+from han.sim.devices.establishment import Establishment
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.messenger import Messenger
 from han.sim.devices.port import Port
 from han.sim.node.service import Received
+from han.sim.wire.nwk import COORDINATOR
 from han.zcl import (
+    KEY_ESTABLISHMENT_CLUSTER,
     OTA_CLUSTER,
     TUNNELLING_CLUSTER,
     ReadAttributes,
@@ -41,6 +48,7 @@ class Reception:
         name: str,
         firmware: Firmware,
         messenger: Messenger | None,
+        establishment: Establishment | None,
         attributes: Attributes,
         heeds_notify: bool,
     ) -> None:
@@ -49,6 +57,7 @@ class Reception:
         self._name = name
         self._firmware = firmware
         self._messenger = messenger
+        self._establishment = establishment
         self._attributes = attributes
         self._heeds_notify = heeds_notify
 
@@ -62,6 +71,12 @@ class Reception:
         except TheirError as error:
             self._drop(str(error))
             return
+        if self._lacks_protection(received, frame):
+            self._refuse(received, frame)
+            return
+        if frame.is_cluster_command and received.cluster == KEY_ESTABLISHMENT_CLUSTER and self._establishment:
+            self._establishment.receive(frame, received.source_endpoint)
+            return
         if frame.is_cluster_command and received.cluster == OTA_CLUSTER:
             self._ota_command(frame, broadcast=received.broadcast)
             return
@@ -71,6 +86,34 @@ class Reception:
             self._drop(str(error))
             if not received.broadcast:
                 self._port.send(received.cluster, default_response(frame, error.status))
+
+    def _lacks_protection(self, received: Received, frame: ZclFrame) -> bool:
+        port = self._port
+        if not port.protects or (received.aps_secured and port.is_keyed):
+            return False
+        command_id = frame.command_id if frame.is_cluster_command else None
+        return needs_link_key(received.cluster, command_id=command_id, broadcast=received.broadcast)
+
+    def _refuse(self, received: Received, frame: ZclFrame) -> None:
+        if not frame.is_cluster_command and frame.command_id == DefaultResponse.COMMAND_ID:
+            self._refused(received, frame)
+            return
+        why = "under a key that was not established" if received.aps_secured else "not under the link key"
+        self._drop(f"a message of protected cluster {received.cluster:#06x} {why}")
+        if not received.broadcast:
+            answer = default_response(frame, Status.NOT_AUTHORIZED)
+            self._port.send(received.cluster, answer, endpoint=received.source_endpoint, in_plain=True)
+
+    def _refused(self, received: Received, frame: ZclFrame) -> None:
+        """The hub answered a protected message in plain: it found no key that it shares with us."""
+        try:
+            answer = DefaultResponse.parse(frame.payload, from_server=frame.from_server)
+        except OtaTheirError as error:
+            self._drop(str(error))
+            return
+        self._drop(f"{answer.status.name} in plain on protected cluster {received.cluster:#06x}")
+        if answer.status in (Status.NOT_AUTHORIZED, Status.FAILURE) and self._establishment is not None:
+            self._establishment.renew()
 
     def _ota_command(self, frame: ZclFrame, *, broadcast: bool) -> None:
         try:

@@ -8,12 +8,12 @@ form before it forms it; a power cut in between leaves a note that matches. Keys
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from pathlib import Path
 
 from han.errors import SurroundingsError
+from han.private_file import write_private
 from ota.eui64 import Eui64
 
 _FILE = "network.json"
@@ -128,25 +128,5 @@ class NetworkMemory:
         if self._directory is None:
             return None
         path = self._directory / name
-        fresh = path.with_name(f".{name}.new")
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-            _sync_names(self._directory)
-        except OSError as error:
-            raise SurroundingsError(f"{path} cannot be written: {error.strerror}") from error
+        write_private(path, text)
         return path
-
-
-def _sync_names(directory: Path) -> None:
-    """Return when a renamed file keeps its new name over a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

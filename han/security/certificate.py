@@ -62,6 +62,10 @@ class Certificate48:
         """Whether its key may be used for key establishment: this form knows no other use."""
         return True
 
+    def is_valid_at(self, seconds: float) -> bool:  # noqa: ARG002 - as the other form
+        """Whether it is valid at a time in seconds since 1970: this form does not expire."""
+        return True
+
     def to_bytes(self) -> bytes:
         """The 48 octets.
 
@@ -116,6 +120,12 @@ class Certificate74:
     def agrees_keys(self) -> bool:
         """Whether its key may be used for key establishment."""
         return bool(self.key_usage & KEY_AGREEMENT)
+
+    def is_valid_at(self, seconds: float) -> bool:
+        """Whether it is valid at a time in seconds since 1970."""
+        return self.valid_from <= seconds and (
+            self.valid_for == FOREVER or seconds <= self.valid_from + self.valid_for
+        )
 
     def to_bytes(self) -> bytes:
         """The 74 octets.

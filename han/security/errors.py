@@ -25,6 +25,10 @@ class CertificateError(SecurityError):
     """Octets that are no certificate of this form, or one that gives no key."""
 
 
+class KeyTextError(SecurityError):
+    """Text that does not hold the keys it should: which line or label is wrong, never what stands there."""
+
+
 class SignatureError(SecurityError):
     """The signature is missing, misplaced, by somebody else, or does not match what it signs.
 

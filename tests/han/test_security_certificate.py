@@ -269,3 +269,10 @@ def test_an_ephemeral_key_chosen_to_cancel_the_static_one_is_refused(suite):
     assert meter.public != cancelling
     with pytest.raises(PointError, match="infinity"):
         shared_secret(hub, own, cancelling, ephemeral.public)
+
+
+def test_a_certificate_is_valid_from_its_first_second_to_its_last_and_suite_one_for_ever():
+    period = credentials(Suite.TWO, HUB, valid_from=1000, valid_for=60).certificate
+    assert [period.is_valid_at(at) for at in (999.9, 1000, 1060, 1060.1)] == [False, True, True, False]
+    assert credentials(Suite.TWO, HUB, valid_from=1000).certificate.is_valid_at(1 << 40)
+    assert credentials(Suite.ONE, HUB).certificate.is_valid_at(0)

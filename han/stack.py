@@ -16,13 +16,15 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import bellows.config
 import bellows.types as ezsp
 import zigpy.types
 import zigpy.zdo.types as zdo
 from bellows.zigbee.application import ControllerApplication
 from zigpy.exceptions import NetworkNotFormed
 
-from han.errors import OurError, SurroundingsError
+from han import trust_centre_policy
+from han.errors import HanError, OurError, SurroundingsError
 from han.network_memory import Network
 from han.zcl import OTA_CLUSTER, SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER
 from ota.eui64 import Eui64
@@ -32,20 +34,19 @@ ENDPOINT = 1
 ENERGY_SERVICE_INTERFACE = 0x0500
 SERVED_CLUSTERS = (OTA_CLUSTER, TUNNELLING_CLUSTER)
 
+_SECURITY_MANAGER_FROM = 13
+"""EZSP version whose link keys are imported row by row; before, the dongle finds the row by itself."""
+_NO_ROW = 0xFF
+_NOBODY = zigpy.types.EUI64.deserialize(bytes(8))[0]
+
 COORDINATOR = 0x0000
 _ZDO_ENDPOINT = 0
 _ZDO_RESPONSE = 0x8000
 _DEVICE_ANNCE = 0x0013
 
-JOINING_CLOSED = ezsp.EzspDecisionBitmask.DEFAULT_CONFIGURATION
-"""The Trust Centre's policy at rest: no joins, no unsecured rejoins. bellows' default, 1, is ALLOW_JOINS."""
 
-POLICIES = {
-    "TC_KEY_REQUEST_POLICY": int(ezsp.EzspDecisionId.ALLOW_TC_KEY_REQUESTS_AND_SEND_CURRENT_KEY),
-    "APP_KEY_REQUEST_POLICY": int(ezsp.EzspDecisionId.DENY_APP_KEY_REQUESTS),
-    "TRUST_CENTER_POLICY": int(JOINING_CLOSED),
-}
-"""All policies that bellows sets, spelled out: defaults would be filled in in the order of string hashes."""
+class LinkKeysFull(HanError):  # noqa: N818 - it names what happened
+    """The dongle has no room for another link key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,11 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
                 output_clusters=[],
             )
         )
+
+    async def start_network(self) -> None:
+        """Start it under policies in the words of the dongle's version, which is known only now."""
+        self.config[bellows.config.CONF_EZSP_POLICIES] = trust_centre_policy.policies(self.ezsp_version)
+        await super().start_network()
 
     async def _reset(self) -> None:
         """A reset makes the dongle forget its endpoints, and bellows would not tell them again."""
@@ -228,18 +234,60 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         (address,) = await self._ezsp.getEui64()
         return _eui64(address)
 
+    @property
+    def ezsp_version(self) -> int:
+        """The version that the dongle speaks."""
+        return int(self._ezsp.ezsp_version)
+
     async def admit(self, eui64: Eui64, link_key: bytes, seconds: int) -> None:
-        """Let this one device join with this key within ``seconds`` (up to 254)."""
+        """Let this one device join with this key within ``seconds`` (up to 254).
+
+        Raises:
+            LinkKeysFull: only on EZSP 4, where the key needs a row of the key table.
+        """
+        if not trust_centre_policy.has_transient_keys(self.ezsp_version):
+            # bellows passes over the key in silence; the Trust Centre looks into its key table as well.
+            await self.set_link_key(eui64, link_key)
+        if self.ezsp_version < trust_centre_policy.SET_BY_BELLOWS_FROM:
+            await self._set_joining(trust_centre_policy.install_codes_only(self.ezsp_version))
         await self.permit_with_link_key(
             _zigpy_eui64(eui64), zigpy.types.KeyData.deserialize(link_key)[0], seconds
         )
 
     async def close_joining(self) -> None:
         """Back to the policy at rest, which bellows never restores after an install code."""
-        await self._ezsp.setPolicy(
-            policyId=ezsp.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=int(JOINING_CLOSED)
-        )
+        await self._set_joining(trust_centre_policy.closed(self.ezsp_version))
         await self.permit_ncp(0)
+
+    async def _set_joining(self, policy: int) -> None:
+        await self._ezsp.setPolicy(policyId=ezsp.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=policy)
+
+    async def link_key_rows(self) -> int:
+        """How many link keys the dongle's key table holds at most: one for each device that has its own."""
+        _, rows = await self._ezsp.getConfigurationValue(configId=ezsp.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+        return int(rows)
+
+    async def set_link_key(self, eui64: Eui64, link_key: bytes) -> None:
+        """Give the dongle the link key that it shares with a device, in place of any other with that device.
+
+        Raises:
+            LinkKeysFull: if the key table has no row left.
+        """
+        address, key = _zigpy_eui64(eui64), zigpy.types.KeyData.deserialize(link_key)[0]
+        if self.ezsp_version < _SECURITY_MANAGER_FROM:
+            (status,) = await self._ezsp.addOrUpdateKeyTableEntry(address=address, linkKey=True, keyData=key)
+        else:
+            (row,) = await self._ezsp.findKeyTableEntry(address=address, linkKey=True)
+            if row == _NO_ROW:
+                # Asked for nobody's key, the dongle names its first free row.
+                (row,) = await self._ezsp.findKeyTableEntry(address=_NOBODY, linkKey=True)
+            (status,) = await self._ezsp.importLinkKey(index=row, address=address, key=key)
+        if ezsp.sl_Status.from_ember_status(status) != ezsp.sl_Status.OK:
+            raise LinkKeysFull(
+                f"the dongle keeps no link key for {eui64} ({status!r}): its key table has"
+                f" {await self.link_key_rows()} rows. Remove a device, or take a dongle whose firmware was"
+                " built with a larger key table"
+            )
 
     async def eui64_of(self, nwk: int) -> Eui64 | None:
         """Whose address this is, as far as the dongle's own tables know."""

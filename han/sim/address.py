@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from han.sim.dongle.versions import VERSIONS
 from han.sim.home import Home, HomeError
 
 BAND = 2400
@@ -93,8 +94,8 @@ def _baud(text: str) -> int:
 
 
 def _ezsp(text: str) -> int:
-    if text not in ("13", "17"):
-        raise ValueError("the virtual dongle speaks EZSP 13 and 17")
+    if not text.isdecimal() or int(text) not in VERSIONS:
+        raise ValueError("the virtual dongle speaks EZSP 4 to 14 and 16 to 19")
     return int(text)
 
 

@@ -148,7 +148,7 @@ class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """The virtual dongle that stands for the hub's radio: its address, EZSP version and serial speed."""
 
     eui64: Eui64
-    ezsp: Literal[13, 17] = 13
+    ezsp: Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19] = 13
     baud: Annotated[int, Meta(ge=9600, le=4_000_000)] = 115_200
     behaves: Quirks = Quirks.REAL
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
-import bellows.ezsp.v13.commands
-import bellows.ezsp.v17.commands
 import bellows.types as t
 
 from han.facts import Fact, Facts
@@ -22,11 +21,12 @@ from han.sim.dongle import ash_frames
 from han.sim.dongle.dongle import Dongle
 from han.sim.dongle.flash import Flash
 from han.sim.dongle.personality import Personality, plain
+from han.sim.dongle.versions import VERSIONS
 from han.sim.node.node import Node
 from han.sim.node.service import JoinResult, Received, SimpleDescriptor
 from ota.eui64 import Eui64
 
-TABLES = {13: bellows.ezsp.v13.commands.COMMANDS, 17: bellows.ezsp.v17.commands.COMMANDS}
+TABLES = {version: import_module(f"bellows.ezsp.v{version}.commands").COMMANDS for version in VERSIONS}
 COORDINATOR = Eui64.parse("00-DB-12-34-56-78-90-A2")
 PPMID = Eui64.parse("00-DB-12-34-56-78-90-A4")
 STRANGER = Eui64.parse("00-DB-12-34-56-78-90-FF")
@@ -185,11 +185,25 @@ class Host:
             if fresh:
                 self._ezsp(ash_frames.randomised(body))
 
+    def _header(self, frame_id: int) -> bytes:
+        """What stands between the sequence number and the parameters of a command."""
+        if self.version < 5:
+            return bytes((0x00, frame_id))
+        if self.version < 8:
+            return bytes((0x00, 0xFF, 0x00, frame_id))
+        return b"\x00\x01" + frame_id.to_bytes(2, "little")
+
+    def _name_and_body(self, frame: bytes) -> tuple[str, bytes]:
+        if self.version >= 5 and frame[2] == 0x00:
+            return "version", frame[3:]
+        if self.version < 5:
+            return self.names[frame[2]], frame[3:]
+        if self.version < 8:
+            return self.names[frame[4]], frame[5:]
+        return self.names[frame[3] | frame[4] << 8], frame[5:]
+
     def _ezsp(self, frame: bytes) -> None:
-        if len(frame) >= 5 and frame[2] == 0x01:
-            name, body = self.names[frame[3] | frame[4] << 8], frame[5:]
-        else:
-            name, body = "version", frame[3:]
+        name, body = self._name_and_body(frame)
         self.order.append(name)
         if frame[1] & 0x10:
             layout = self.table[name][2]
@@ -225,7 +239,7 @@ class Host:
         """A command's frame without its sequence number."""
         frame_id, request, _ = self.table[name]
         octets = t.serialize_dict(arguments, fields, request)
-        return bytes((0x00, 0x01)) + frame_id.to_bytes(2, "little") + octets
+        return self._header(frame_id) + octets
 
     def call(self, name: str, *arguments: object, **fields: object) -> Answer:
         """Send a command and wait for its answer."""
@@ -233,16 +247,16 @@ class Host:
 
     def call_raw(self, frame_id: int, parameters: bytes = b"") -> Answer:
         """Send a command by its number and wait for its answer."""
-        return self.answered(self.start(b"\x00\x01" + frame_id.to_bytes(2, "little") + parameters))
+        return self.answered(self.start(self._header(frame_id) + parameters))
 
     def answered(self, sequence: int) -> Answer:
         """Wait for the answer under a sequence number and read it."""
         frame = self.wait(sequence)
-        name = self.names[frame[3] | frame[4] << 8]
+        name, body = self._name_and_body(frame)
         layout = self.table[name][2]
         if isinstance(layout, dict):
-            return Answer(name, frame[1], t.deserialize_dict(frame[5:], layout)[0])
-        return Answer(name, frame[1], {"status": layout.deserialize(frame[5:])[0].status})
+            return Answer(name, frame[1], t.deserialize_dict(body, layout)[0])
+        return Answer(name, frame[1], {"status": layout.deserialize(body)[0].status})
 
     def reset(self) -> int:
         """RST, and the reason in the RSTACK that follows."""
@@ -259,7 +273,7 @@ class Host:
         self.reset()
         self.wait(self.start(bytes((0x00, 0x00, 4))))
         self._sequence = 0
-        self.wait(self.start(bytes((0x00, 0x01, 0x00, 0x00, self.version))))
+        self.wait(self.start(self._header(0) + bytes((self.version,))))
         return self
 
     def add_endpoint(self, endpoint: int = 1) -> Answer:
@@ -299,10 +313,16 @@ class Host:
 
     def expect_device(self, eui64: Eui64 = PPMID, key: bytes = LINK_KEY) -> None:
         """Open the network for one device."""
-        policy = t.EzspDecisionBitmask.ALLOW_JOINS | t.EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY
+        if self.version >= 8:
+            policy = t.EzspDecisionBitmask.ALLOW_JOINS | t.EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY
+        else:
+            policy = t.EzspDecisionId.BDB_JOIN_USES_INSTALL_CODE_KEY
         assert self.call("setPolicy", 0, policy).status == 0
         address = t.EUI64.deserialize(eui64.wire)[0]
-        imported = self.call("importTransientKey", address, t.KeyData(key), 0)
+        if self.version >= 12:
+            imported = self.call("importTransientKey", address, t.KeyData(key), 0)
+        else:
+            imported = self.call("addTransientLinkKey", address, t.KeyData(key))
         assert imported.status == 0
         assert self.call("permitJoining", 60).status == 0
 

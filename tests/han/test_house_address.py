@@ -57,7 +57,7 @@ def test_without_settings_the_home_decides():
         ("sim://demo?loss=2", "2 % is 0.02"),
         ("sim://demo?loss=nan", "between 0 and 1"),
         ("sim://demo?baud=1", "9600 to 4000000"),
-        ("sim://demo?ezsp=14", "13 and 17"),
+        ("sim://demo?ezsp=15", "4 to 14 and 16 to 19"),
         ("sim://demo?band=868", "only 2400"),
     ],
 )

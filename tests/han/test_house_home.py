@@ -112,7 +112,7 @@ def test_an_install_code_never_shows_itself():
         ('"00-DB-12-34-56-78-90-A4"', "5", "text in quotes"),
         ("78-90-A4", "78-90-A2", "has the EUI-64 of the dongle"),
         ("[dongle]", "channel = 27\n[dongle]", "<= 26 - at `$.channel`"),
-        ("[dongle]", "[dongle]\nezsp = 12", "12 - at `$.dongle.ezsp`"),
+        ("[dongle]", "[dongle]\nezsp = 15", "15 - at `$.dongle.ezsp`"),
         ("[dongle]", '[dongle]\nbehaves = "nice"', "'nice'"),
         ("file_version = 1", 'file_version = 1\nsupplier_key = "04ab"', "$.devices[0].supplier_key"),
         ("file_version = 1", 'file_version = 1\ncertificate = "ca"', "'ca'"),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from han.sim.dongle.dialect import VERSION_INFO, Command, Dialect, Fields
+from han.sim.dongle.dialect import Command, Dialect, Fields
 from han.sim.dongle.errors import Refused
 from han.sim.dongle.personality import Personality
 from han.sim.dongle.statuses import Status
+from han.sim.dongle.versions import RELEASES
 
 PACKET_BUFFER_COUNT: Final = 0x01
 APS_UNICAST_MESSAGE_COUNT: Final = 0x03
@@ -125,7 +126,7 @@ class Configuration:
             case 0x03:
                 return bytes((max(0, min(255, self._sizes[PACKET_BUFFER_COUNT] - 1) - self._buffers_used()),))
             case 0x11:
-                return VERSION_INFO[self._dialect.version]
+                return RELEASES[self._dialect.version].version_info
             case 0x23 | 0x24:
                 return self._counter(value_id).to_bytes(4, "little")
             case _:

@@ -9,24 +9,19 @@ hand: the cluster lists of addEndpoint, the counters, and the answer of getToken
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final, NamedTuple
 
-import bellows.ezsp.v13.commands
-import bellows.ezsp.v17.commands
 import bellows.types as t
 
 from han.sim.dongle.errors import OurError, Refused
 from han.sim.dongle.statuses import Status
+from han.sim.dongle.versions import RELEASES, WIDE_STATUSES
 from ota.eui64 import Eui64
 
 Fields = Mapping[str, Any]
 Handler = Callable[[Fields], Fields]
 
-_TABLES: Final = {13: bellows.ezsp.v13.commands.COMMANDS, 17: bellows.ezsp.v17.commands.COMMANDS}
-STACK_VERSIONS: Final = {13: 0x7430, 17: 0x8220}
-"""EmberZNet as nibbles: 7.4.3.0 and 8.2.2.0."""
-VERSION_INFO: Final = {13: bytes.fromhex("0000070403 00aa"), 17: bytes.fromhex("b401080202 00aa")}
-"""Build (little-endian), major, minor, patch, special, type: 7.4.3.0 build 0 and 8.2.2.0 build 436."""
 _STATUS_BY_NAME: Final = "status"
 # Hosts differ in whether they send these trailing fields, and real firmware takes both.
 _OPTIONAL: Final = {
@@ -43,13 +38,18 @@ class Command(NamedTuple):
 
 
 class Dialect:
-    """How EZSP ``version`` (13 or 17) writes commands, answers and callbacks."""
+    """How EZSP ``version`` (one of `versions.VERSIONS`) writes commands, answers and callbacks.
+
+    Raises:
+        OurError: if no firmware speaks this version.
+    """
 
     def __init__(self, version: int) -> None:
-        if version not in _TABLES:
-            raise OurError(f"EZSP {version} is not simulated: choose one of {sorted(_TABLES)}")
+        if version not in RELEASES:
+            raise OurError(f"no firmware speaks EZSP {version}: choose one of {sorted(RELEASES)}")
         self.version = version
-        self._table: dict[str, tuple[int, Any, Any]] = _TABLES[version]
+        tables = import_module(f"bellows.ezsp.v{version}.commands")
+        self._table: dict[str, tuple[int, Any, Any]] = tables.COMMANDS
 
     def knows(self, name: str) -> bool:
         """Whether the version has this command or callback."""
@@ -58,6 +58,10 @@ class Dialect:
     def id_of(self, name: str) -> int:
         """The frame id of a command or callback."""
         return self._table[name][0]
+
+    def commands(self, handlers: Mapping[str, Handler]) -> dict[str, Command]:
+        """By name, each of these commands that the version has."""
+        return {name: self.command(name, handler) for name, handler in handlers.items() if self.knows(name)}
 
     def command(self, name: str, handler: Handler) -> Command:
         """A command that reads its fields, calls ``handler`` and writes the fields that come back."""
@@ -87,6 +91,10 @@ class Dialect:
         frame_id, _, layout = self._table[name]
         return frame_id, self._written(layout, fields)
 
+    def status(self, status: Status) -> bytes:
+        """How ``invalidCommand`` says why."""
+        return _written_status(t.sl_Status if self.version >= WIDE_STATUSES else t.EzspStatus, status)
+
     def _written(self, layout: Any, fields: Fields) -> bytes:  # noqa: ANN401 - bellows' tables are untyped
         if not isinstance(layout, dict):
             return self._written_token(fields)
@@ -95,7 +103,7 @@ class Dialect:
     def _written_token(self, fields: Fields) -> bytes:
         """The value is there only with an OK."""
         status: Status = fields[_STATUS_BY_NAME]
-        octets = status.sl.to_bytes(4, "little") if self.version >= 14 else bytes((status.ember,))
+        octets = _written_status(t.sl_Status if self.version >= WIDE_STATUSES else t.EmberStatus, status)
         if status is Status.OK:
             octets += len(fields["value"]).to_bytes(4, "little") + fields["value"]
         return octets

@@ -1,10 +1,10 @@
 """EZSP frames: header, sequence numbers, the order of answers and callbacks.
 
-After a reset only ``version`` is understood, in the old three-octet header; from then on the header has five
-octets. A command is answered after the firmware's latency, one at a time. Answers and callbacks leave in the
-order in which they arose, so a callback may well come between a command and its answer. It then carries the
-number of the command answered last, as a real dongle's does: hosts take the number of a command in flight for
-its answer.
+After a reset only ``version`` is understood, in the short header of old or in that of the firmware's own
+version (see `headers`); from then on only the latter. A command is answered after the firmware's latency, one
+at a time. Answers and callbacks leave in the order in which they arose, so a callback may well come between a
+command and its answer. It then carries the number of the command answered last, as a real dongle's does:
+hosts take the number of a command in flight for its answer.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Final, NamedTuple
 
 from han.facts import Facts
 from han.sim.air.timeline import Timeline
-from han.sim.dongle.dialect import STACK_VERSIONS, Command, Dialect
+from han.sim.dongle.dialect import Command, Dialect
 from han.sim.dongle.errors import Refused
+from han.sim.dongle.headers import SHORT, header_of
 from han.sim.dongle.personality import Faults, Personality
 from han.sim.dongle.statuses import Status
+from han.sim.dongle.versions import RELEASES
 
 RESPONSE: Final = 0x80
 CALLBACK: Final = 0x90
 CALLBACK_PENDING: Final = 0x04
-EXTENDED: Final = 0x01
 VERSION_COMMAND: Final = 0x0000
 INVALID_COMMAND: Final = 0x0058
 STACK_TYPE_MESH: Final = 2
@@ -35,7 +36,7 @@ class _Waiting(NamedTuple):
     parameters: bytes
     answers: int | None
     """The sequence number of the command that this answers; None for a callback."""
-    legacy: bool = False
+    in_short_header: bool = False
 
 
 class Ezsp:
@@ -54,6 +55,7 @@ class Ezsp:
         on_output: Callable[[], None],
     ) -> None:
         self._dialect = dialect
+        self._header = header_of(dialect.version)
         self._timeline = timeline
         self._personality = personality
         self._faults = faults
@@ -126,10 +128,8 @@ class Ezsp:
         else:
             self._last_answered = sequence = waiting.answers
             control = RESPONSE | pending
-        if waiting.legacy:
-            return bytes((sequence, RESPONSE, waiting.frame_id)) + waiting.parameters
-        frame_id = waiting.frame_id
-        return bytes((sequence, control, EXTENDED, frame_id & 0xFF, frame_id >> 8)) + waiting.parameters
+        header = SHORT if waiting.in_short_header else self._header
+        return header.wrap(sequence, control, waiting.frame_id, waiting.parameters)
 
     def _take(self, *, callbacks_are_welcome: bool) -> _Waiting | None:
         outbox = self._outbox
@@ -165,32 +165,35 @@ class Ezsp:
         self._on_output()
 
     def _interpret(self, frame: bytes) -> None:
-        if len(frame) >= 5 and frame[2] == EXTENDED:
-            frame_id = frame[3] | frame[4] << 8
-            if frame_id == VERSION_COMMAND:
-                self._answer_version(frame[0], frame[5:], legacy=False)
-            elif self._version_is_set:
-                self._execute(frame[0], frame_id, frame[5:])
+        opened = self._header.open(frame)
+        if opened is not None and (opened.frame_id == VERSION_COMMAND or self._version_is_set):
+            if opened.frame_id == VERSION_COMMAND:
+                self._answer_version(opened.sequence, opened.parameters, in_short_header=False)
             else:
-                self._refuse(frame[0], frame_id, Refused(Status.VERSION_NOT_SET, "no version was agreed"))
-        elif len(frame) >= 3 and frame[2] == VERSION_COMMAND:
-            self._answer_version(frame[0], frame[3:], legacy=True)
-        elif len(frame) >= 3:
-            refused = Refused(Status.VERSION_NOT_SET, "a command in the old header before any version")
-            self._refuse(frame[0], frame[2], refused)
-        else:
+                self._execute(*opened)
+            return
+        short = SHORT.open(frame)
+        if short is None:
             self._facts.say(self._name, "ezsp.dropped", why="too short for a header", size=len(frame))
+        elif opened is None and short.frame_id == VERSION_COMMAND:
+            self._answer_version(short.sequence, short.parameters, in_short_header=True)
+        elif opened is not None:
+            why = Refused(Status.VERSION_NOT_SET, "no version was agreed")
+            self._refuse(opened.sequence, opened.frame_id, why)
+        else:
+            why = Refused(Status.VERSION_NOT_SET, "a command in the header of another version")
+            self._refuse(short.sequence, short.frame_id, why)
 
-    def _answer_version(self, sequence: int, parameters: bytes, *, legacy: bool) -> None:
-        """Say our own version, whatever was asked for; only the right one in the new header settles it."""
+    def _answer_version(self, sequence: int, parameters: bytes, *, in_short_header: bool) -> None:
+        """Say our own version, whatever was asked for; only the right one in its own header settles it."""
         version = self._dialect.version
         if not parameters:
             self._refuse(sequence, VERSION_COMMAND, Refused(Status.TRUNCATED, "no version was asked for"))
             return
-        if not legacy and parameters[0] == version:
+        if not in_short_header and parameters[0] == version:
             self._version_is_set = True
-        body = bytes((version, STACK_TYPE_MESH)) + STACK_VERSIONS[version].to_bytes(2, "little")
-        self._outbox.append(_Waiting(VERSION_COMMAND, body, sequence, legacy))
+        body = bytes((version, STACK_TYPE_MESH)) + RELEASES[version].stack_version.to_bytes(2, "little")
+        self._outbox.append(_Waiting(VERSION_COMMAND, body, sequence, in_short_header))
 
     def _execute(self, sequence: int, frame_id: int, parameters: bytes) -> None:
         command = self._commands.get(frame_id)
@@ -223,7 +226,7 @@ class Ezsp:
         if not said:
             self._facts.say(self._name, "ezsp.refused", command=f"0x{frame_id:04X}", why=str(refused))
         status = refused.status
-        body = status.sl.to_bytes(4, "little") if self._dialect.version >= 14 else bytes((status.ezsp,))
+        body = self._dialect.status(status)
         self._outbox.append(_Waiting(INVALID_COMMAND, body, sequence))
 
 

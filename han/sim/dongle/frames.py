@@ -1,7 +1,7 @@
 """The EZSP frames of the hot path, by hand: sending a unicast, its answer, its end, and what comes in.
 
 An image block costs one of each, so they are packed and unpacked with `struct` alone. Both layouts that
-matter are here: that of EZSP 8 to 13 and that of 14 and newer, where statuses take four octets and tags two.
+exist are here: that of EZSP 4 to 13 and that of 14 and newer, where statuses take four octets and tags two.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from han.sim.dongle.errors import Refused
 from han.sim.dongle.statuses import Status
+from han.sim.dongle.versions import WIDE_STATUSES
 from ota.eui64 import Eui64
 
 SEND_UNICAST: Final = 0x0034
@@ -124,7 +125,7 @@ def _need(parameters: bytes, size: int) -> None:
 
 
 class Layout13:
-    """EZSP 8 to 13: one-octet statuses and tags."""
+    """EZSP 4 to 13: one-octet statuses and tags."""
 
     _unicast = Struct("<BHHHBBHHBB")
     _broadcast = Struct("<HHHBBHHBBB")
@@ -247,4 +248,4 @@ class Layout17:
 
 def layout_of(version: int) -> Layout:
     """The data path's layout in an EZSP version."""
-    return Layout17() if version >= 14 else Layout13()
+    return Layout17() if version >= WIDE_STATUSES else Layout13()

@@ -52,7 +52,7 @@ class Identity:
             "getLibraryStatus": lambda _: {"status": 0},
             "getPhyInterfaceCount": lambda _: {"interfaceCount": 1},
         }
-        return {name: self._dialect.command(name, handler) for name, handler in handlers.items()}
+        return self._dialect.commands(handlers)
 
     def _nothing(self, _fields: Fields) -> Fields:
         return {"status": Status.OK}

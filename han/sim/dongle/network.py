@@ -58,6 +58,7 @@ class NetworkControl:
         handlers = {
             "networkState": lambda _: {"status": JOINED_NETWORK if self.is_up() else NO_NETWORK},
             "networkInit": self._init,
+            "networkInitExtended": self._init,
             "formNetwork": self._form,
             "leaveNetwork": self._leave,
             "getNetworkParameters": self._parameters,
@@ -68,14 +69,11 @@ class NetworkControl:
             "removeDevice": self._remove,
             "startScan": self._scan,
             "stopScan": lambda _: {"status": Status.OK},
+            "gpClearSinkTable": lambda _: {},
             "gpSinkTableClearAll": lambda _: {},
             "gpClearProxyTable": lambda _: {},
         }
-        return {
-            name: self._dialect.command(name, handler)
-            for name, handler in handlers.items()
-            if self._dialect.knows(name)
-        }
+        return self._dialect.commands(handlers)
 
     def is_up(self) -> bool:
         """Whether the stack runs."""

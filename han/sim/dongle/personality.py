@@ -61,7 +61,7 @@ class Personality:
     """What a dongle is and does by nature. Times in seconds."""
 
     ezsp: int = 13
-    """The EZSP version it speaks: 13 (EmberZNet 7.4) or 17 (8.2)."""
+    """The EZSP version it speaks, one of `versions.VERSIONS`."""
     baud: int = 115_200
     table_sizes: dict[int, int] = field(default_factory=_table_sizes)
     """Configuration id to compiled size. The host can shrink a table, never grow it."""

@@ -1,4 +1,8 @@
-"""Keys: the initial security state, transient keys for joiners, the link key table, and reading keys back."""
+"""Keys: the initial security state, transient keys for joiners, the link key table, and reading keys back.
+
+Up to EZSP 12 keys are read and written in the words of `older_keys`, from 12 on in those of the security
+manager. Both mean the same keys, and 12 knows both.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from han.sim.dongle.configuration import Configuration
 from han.sim.dongle.dialect import Command, Dialect, Fields, eui64_of, octets_of
 from han.sim.dongle.errors import Refused
 from han.sim.dongle.flash import Flash, SecuritySettings
+from han.sim.dongle.older_keys import OlderKeys
 from han.sim.dongle.personality import Personality
 from han.sim.dongle.stack import Stack
 from han.sim.dongle.statuses import Status
+from han.sim.dongle.versions import POLICY_BITS
 from han.sim.node.store import LinkKey, NodeStore
 from han.sim.node.trust import JoinPolicy
 from ota.eui64 import Eui64
@@ -36,6 +42,19 @@ KEY_HAS_COUNTERS: Final = 0x0006
 ALLOW_JOINS: Final = 0x01
 ALLOW_UNSECURED_REJOINS: Final = 0x02
 INSTALL_CODES_ONLY: Final = 0x10
+GLOBAL_LINK_KEY: Final = 0x0004
+_DECISIONS: Final = {
+    0x00: ALLOW_JOINS | ALLOW_UNSECURED_REJOINS,
+    0x01: ALLOW_JOINS | ALLOW_UNSECURED_REJOINS,
+    0x02: ALLOW_UNSECURED_REJOINS,
+    0x03: 0,
+    0x04: ALLOW_JOINS | ALLOW_UNSECURED_REJOINS,
+    0x05: ALLOW_JOINS,
+    0x06: ALLOW_JOINS | INSTALL_CODES_ONLY,
+    0x07: ALLOW_JOINS | ALLOW_UNSECURED_REJOINS,
+}
+"""The Trust Centre's decisions up to version 7 in the bits of the later ones. No key ever goes in the clear
+here: where a real stack would do that (0 and 4), it goes under a link key or not at all."""
 
 
 class KeyRing:
@@ -70,30 +89,43 @@ class KeyRing:
     def apply_policy(self) -> None:
         """Tell the Trust Centre whom to let in: what the host's policy bits and keys amount to."""
         decision = self._configuration.trust_centre_policy
-        anybody = None if decision & INSTALL_CODES_ONLY else self._node.trust.transient.get(ANYBODY)
+        if self._dialect.version < POLICY_BITS:
+            decision = _DECISIONS.get(decision, 0)
+        anybody = None if decision & INSTALL_CODES_ONLY else self._key_for_anybody()
         self._node.trust.policy = JoinPolicy(
             allow_joins=bool(decision & ALLOW_JOINS),
             allow_unsecured_rejoins=bool(decision & ALLOW_UNSECURED_REJOINS),
             default_link_key=anybody,
         )
 
+    def _key_for_anybody(self) -> bytes | None:
+        """The key for whoever has none of their own: the wildcard's, else a global one if not hashed."""
+        security = self._flash.security
+        if (wildcard := self._node.trust.transient.get(ANYBODY)) is not None:
+            return wildcard
+        if security is None or security.bitmask & (GLOBAL_LINK_KEY | HASHED_LINK_KEY) != GLOBAL_LINK_KEY:
+            return None
+        return security.preconfigured_key
+
     def commands(self) -> Mapping[str, Command]:
         """By name."""
-        handlers = {
-            "setInitialSecurityState": self._set_initial_state,
-            "getCurrentSecurityState": self._get_current_state,
-            "exportKey": self._export_key,
-            "getNetworkKeyInfo": self._network_key_info,
-            "importTransientKey": self._import_transient,
-            "clearTransientLinkKeys": self._clear_transient,
-            "importLinkKey": self._import_link_key,
-            "exportLinkKeyByIndex": self._export_link_key_by_index,
-            "exportLinkKeyByEui": self._export_link_key_by_eui,
-            "findKeyTableEntry": self._find_link_key,
-            "eraseKeyTableEntry": self._erase_link_key,
-            "clearKeyTable": self._clear_link_keys,
-        }
-        return {name: self._dialect.command(name, handler) for name, handler in handlers.items()}
+        return self._dialect.commands(
+            {
+                "setInitialSecurityState": self._set_initial_state,
+                "getCurrentSecurityState": self._get_current_state,
+                "exportKey": self._export_key,
+                "getNetworkKeyInfo": self._network_key_info,
+                "importTransientKey": self._import_transient,
+                "clearTransientLinkKeys": self._clear_transient,
+                "importLinkKey": self._import_link_key,
+                "exportLinkKeyByIndex": self._export_link_key_by_index,
+                "exportLinkKeyByEui": self._export_link_key_by_eui,
+                "findKeyTableEntry": self._find_link_key,
+                "eraseKeyTableEntry": self._erase_link_key,
+                "clearKeyTable": self._clear_link_keys,
+                **OlderKeys(self, self._node, self._store, self._flash).handlers(),
+            }
+        )
 
     def _set_initial_state(self, fields: Fields) -> Fields:
         if self._network_is_up():
@@ -112,6 +144,7 @@ class KeyRing:
             network_key_sequence=int(state.networkKeySequenceNumber),
         )
         self._flash.changed()
+        self.apply_policy()
         return {"status": Status.OK}
 
     def _get_current_state(self, _fields: Fields) -> Fields:
@@ -142,18 +175,24 @@ class KeyRing:
         return {"status": Status.OK, "network_key_info": info}
 
     def _import_transient(self, fields: Fields) -> Fields:
-        """The key for one joiner. Nobody checks it: a wrong one shows in that the joiner never gets in."""
-        eui64 = eui64_of(fields["eui64"])
+        self.expect(eui64_of(fields["eui64"]), octets_of(fields["plaintext_key"]))
+        return {"status": Status.OK}
+
+    def expect(self, eui64: Eui64, key: bytes) -> None:
+        """The key for one joiner. Nobody checks it: a wrong one shows in that the joiner never gets in.
+
+        Raises:
+            Refused: if no more such keys fit.
+        """
         transient = self._node.trust.transient
         if eui64 not in transient and len(transient) >= self._transient_limit:
             raise Refused(Status.OUT_OF_MEMORY, f"all {self._transient_limit} transient keys are in use")
-        transient[eui64] = octets_of(fields["plaintext_key"])
+        transient[eui64] = key
         if (before := self._expiry.pop(eui64, None)) is not None:
             before.cancel()
         lifetime = self._configuration[config.TRANSIENT_KEY_TIMEOUT]
         self._expiry[eui64] = self._timeline.after(lifetime, self._expire, eui64)
         self.apply_policy()
-        return {"status": Status.OK}
 
     def _expire(self, eui64: Eui64) -> None:
         self._expiry.pop(eui64, None)
@@ -172,24 +211,40 @@ class KeyRing:
         self.apply_policy()
         return {}
 
+    @property
+    def rows(self) -> int:
+        """How many rows the key table has."""
+        return self._configuration[config.KEY_TABLE_SIZE]
+
     def _import_link_key(self, fields: Fields) -> Fields:
-        index, partner = int(fields["index"]), eui64_of(fields["address"])
-        size = self._configuration[config.KEY_TABLE_SIZE]
-        if index >= size:
-            raise Refused(Status.INDEX_OUT_OF_RANGE, f"the key table has {size} rows, not row {index}")
+        self.write_row(int(fields["index"]), eui64_of(fields["address"]), octets_of(fields["key"]))
+        return {"status": Status.OK}
+
+    def write_row(self, index: int, partner: Eui64, key: bytes) -> None:
+        """Put a partner's link key into a row of the key table.
+
+        Raises:
+            Refused: if there is no such row, or the partner is nobody in particular.
+        """
+        if index >= self.rows:
+            raise Refused(Status.INDEX_OUT_OF_RANGE, f"the key table has {self.rows} rows, not row {index}")
         if partner in (NOBODY, ANYBODY):
             raise Refused(Status.KEY_TABLE_INVALID_ADDRESS, "a link key belongs to one partner")
         before = self._flash.link_keys.get(index)
         if before is not None and before != partner:
             self._store.link_keys.pop(before, None)
         self._flash.link_keys[index] = partner
-        self._store.link_keys[partner] = LinkKey(octets_of(fields["key"]))
+        self._store.link_keys[partner] = LinkKey(key)
         self._flash.changed()
-        return {"status": Status.OK}
 
-    def _row_of(self, partner: Eui64) -> int | None:
+    def row_of(self, partner: Eui64) -> int | None:
+        """The row of the key table that holds this partner's key."""
         rows = self._flash.link_keys.items()
         return next((index for index, owner in rows if owner == partner), None)
+
+    def free_row(self) -> int | None:
+        """The first row of the key table that holds no key."""
+        return next((index for index in range(self.rows) if index not in self._flash.link_keys), None)
 
     def _exported(self, index: int | None) -> Fields:
         partner = None if index is None else self._flash.link_keys.get(index)
@@ -219,15 +274,17 @@ class KeyRing:
         return self._exported(int(fields["index"]))
 
     def _export_link_key_by_eui(self, fields: Fields) -> Fields:
-        return self._exported(self._row_of(eui64_of(fields["eui64"])))
+        return self._exported(self.row_of(eui64_of(fields["eui64"])))
 
     def _find_link_key(self, fields: Fields) -> Fields:
-        index = self._row_of(eui64_of(fields["address"]))
+        """The partner's row; the first free one if asked for nobody."""
+        partner = eui64_of(fields["address"])
+        index = self.free_row() if partner == NOBODY else self.row_of(partner)
         return {"index": NO_INDEX if index is None else index}
 
     def _erase_link_key(self, fields: Fields) -> Fields:
         index = int(fields["index"])
-        if index >= self._configuration[config.KEY_TABLE_SIZE]:
+        if index >= self.rows:
             raise Refused(Status.INDEX_OUT_OF_RANGE, f"the key table has no row {index}")
         partner = self._flash.link_keys.pop(index, None)
         if partner is None:

@@ -20,6 +20,8 @@ NOBODY: Final = Eui64(0)
 EMPTY_MULTICAST: Final = b"\x00\x00\x00\x00"
 _CHILD = Struct("<QBHBBBI")
 """EmberChildData since version 10: EUI-64, type, id, phy, power, time-out, time-out remaining."""
+_CHILD_WITHOUT_REMAINDER = 14
+"""Octets of it in versions 7 to 9, which have no time-out remaining."""
 
 
 class AddressEntry(NamedTuple):
@@ -61,11 +63,7 @@ class Tables:
             "getChildData": self._get_child,
             "setChildData": self._set_child,
         }
-        return {
-            name: self._dialect.command(name, handler)
-            for name, handler in handlers.items()
-            if self._dialect.knows(name)
-        }
+        return self._dialect.commands(handlers)
 
     def eui64_of(self, nwk: int) -> Eui64 | None:
         """Whom the stack or the address table knows at this short address."""
@@ -167,21 +165,30 @@ class Tables:
         index = int(fields["index"])
         for eui64, child in self._store.children.items():
             if child.index == index:
-                kind = child_type(child.capability)
-                return {
-                    "status": Status.OK,
-                    "child_data": _CHILD.pack(eui64, kind, child.nwk, 0, 0, 0, 0),
-                }
-        return {"status": Status.NOT_JOINED, "child_data": _CHILD.pack(0, 0, UNUSED_NODE_ID, 0, 0, 0, 0)}
+                return _child_data(Status.OK, eui64, child.nwk, child_type(child.capability))
+        return _child_data(Status.NOT_JOINED, NOBODY, UNUSED_NODE_ID, 0)
 
     def _set_child(self, fields: Fields) -> Fields:
         """Children of a restored backup: the stack is told where they are, and finds them again by itself."""
         index, size = int(fields["index"]), self._configuration[config.MAX_END_DEVICE_CHILDREN]
         if index >= size:
             raise Refused(Status.INDEX_OUT_OF_RANGE, f"the child table has {size} rows, not row {index}")
-        eui64, _, nwk, *_ = _CHILD.unpack(octets_of(fields["child_data"]))
+        eui64, _, nwk, *_ = _CHILD.unpack(octets_of(fields["child_data"]).ljust(_CHILD.size, b"\x00"))
         self._node.learn(Eui64(eui64), nwk)
         return {"status": Status.OK}
+
+
+def _child_data(status: Status, eui64: Eui64, nwk: int, kind: int) -> Fields:
+    """The answer to getChildData: three fields up to version 6, one structure up to 9, a longer one since."""
+    structure = _CHILD.pack(eui64, kind, nwk, 0, 0, 0, 0)
+    return {
+        "status": status,
+        "childId": nwk,
+        "childEui64": eui64,
+        "childType": kind,
+        "childData": structure[:_CHILD_WITHOUT_REMAINDER],
+        "child_data": structure,
+    }
 
 
 def child_type(capability: int) -> int:

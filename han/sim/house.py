@@ -11,9 +11,10 @@ own time up to date before and after.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import combinations
 from math import floor
 from random import Random
@@ -131,8 +132,9 @@ class House:
             )
             for description in home.devices
         }
+        self._watch_keys(self.memory.store, None)
         for device in self.devices.values():
-            device.on_attached = self._learn_network_key
+            self._watch_keys(device.memory.node, device.name)
         self._power = self._dice("power")
 
     @property
@@ -193,11 +195,12 @@ class House:
         return writer
 
     def write_keys(self, file: KeyFile) -> None:
-        """Write the keys that open a capture: link keys now, network keys as soon as a device has them."""
+        """Write the keys that open a capture: those there are, and each further one when a radio gets it."""
         self._key_files.append(file)
         for device in self.devices.values():
             file.add(link_key(device.description.install_code), f"link key of {device.name}")
-            self._learn_network_key(device)
+            self._learn_keys(device.memory.node, device.name)
+        self._learn_keys(self.memory.store, None)
 
     def _wake(self) -> None:
         if self._pump is not None:
@@ -210,12 +213,25 @@ class House:
         for sniffer in self._sniffers:
             sniffer(flight)
 
-    def _learn_network_key(self, device: Device) -> None:
-        network = device.node.network
-        if network is None:
-            return
+    def _watch_keys(self, store: NodeStore, owner: str | None) -> None:
+        """Learn the keys that a radio comes by; its memory says when it has changed."""
+        store.on_change = partial(self._learn_keys, store, owner)
+
+    def _learn_keys(self, store: NodeStore, owner: str | None) -> None:
         for file in self._key_files:
-            file.add(network.network_key, f"network key of PAN {network.pan_id:04x}")
+            for key, label in self._keys_in(store, owner):
+                file.add(key, label)
+
+    def _keys_in(self, store: NodeStore, owner: str | None) -> Iterator[tuple[bytes, str]]:
+        network = store.network
+        if network is not None:
+            label = f"network key of PAN {network.pan_id:04x}"
+            yield network.network_key, label
+            for key in store.alternate_keys.values():
+                yield key, label
+        names = {device.eui64: device.name for device in self.devices.values()}
+        for partner, entry in store.link_keys.items():
+            yield entry.key, f"link key of {owner or names.get(partner, partner)}"
 
 
 def links_of(home: Home) -> Links | None:

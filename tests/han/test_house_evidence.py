@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from house_world import NETWORK_KEY, World, image_for
+from house_world import NETWORK_KEY, World, certified, image_for
 
 from han.security.install_code import link_key
 from han.sim.air.capture import KeyFile, read_keys, read_pcap
@@ -46,7 +46,7 @@ def test_keys_and_capture_give_back_the_file(tmp_path):
     capture.seek(0)
     known = [key for key, _ in read_keys(tmp_path / "keys")]
 
-    assert known[-1] == NETWORK_KEY
+    assert NETWORK_KEY in known
     assert list(rebuild_images(read_pcap(capture), known, source=0x0000).values()) == [data]
 
 
@@ -57,6 +57,43 @@ def test_a_key_file_that_comes_late_gets_the_network_key_at_once(tmp_path):
         world.house.write_keys(keys)
 
     assert NETWORK_KEY in [key for key, _ in read_keys(tmp_path / "keys")]
+
+
+def test_the_keys_that_devices_establish_are_in_the_key_file_under_their_names(tmp_path):
+    world = World(certified("demo"))
+    with KeyFile(tmp_path / "keys") as keys:
+        world.house.write_keys(keys)
+        world.move_in()
+        world.hub.keys.initiate(world["ppmid"].eui64)
+        world.run(10.0)
+    known = read_keys(tmp_path / "keys")
+
+    assert [label for _, label in known].count("link key of ppmid") == 3  # one by install code
+    for device in world.house.devices.values():
+        assert (device.memory.established_key, f"link key of {device.name}") in known
+
+
+def test_the_key_file_too_is_the_same_for_the_same_seed(tmp_path):
+    def written(name: str) -> bytes:
+        world = World(certified("demo"))
+        with KeyFile(tmp_path / name) as keys:
+            world.house.write_keys(keys)
+            world.move_in()
+        return (tmp_path / name).read_bytes()
+
+    assert written("one") == written("other")
+
+
+def test_a_network_key_that_is_switched_is_in_the_key_file_too(tmp_path):
+    world = World()
+    with KeyFile(tmp_path / "keys") as keys:
+        world.house.write_keys(keys)
+        world.move_in()
+        store = world["ppmid"].memory.node
+        store.alternate_keys[1] = bytes(range(16))
+        store.switch_key(1)
+
+    assert bytes(range(16)) in [key for key, _ in read_keys(tmp_path / "keys")]
 
 
 def test_a_captures_times_are_utc():

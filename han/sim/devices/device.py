@@ -68,8 +68,6 @@ class Device:
         self.eui64 = description.eui64
         self.memory = memory or Memory(NodeStore(), description.file_version)
         self.is_on = False
-        self.on_attached: Callable[[Device], None] = lambda _: None
-        """Called each time the device has found the hub."""
         self._nature = nature = nature_of(description)
         dice = random.Random(f"{seed} device {self.name}")
         self._timeline = timeline
@@ -214,7 +212,6 @@ class Device:
         if not self._nature.relays_only:
             self.firmware.start()
             self._remote_party.attached()
-        self.on_attached(self)
 
     def _detached(self) -> None:
         if self._establishment is not None:

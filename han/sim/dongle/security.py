@@ -235,6 +235,7 @@ class KeyRing:
             self._store.link_keys.pop(before, None)
         self._flash.link_keys[index] = partner
         self._store.link_keys[partner] = LinkKey(key)
+        self._store.on_change()
         self._flash.changed()
 
     def row_of(self, partner: Eui64) -> int | None:

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test soak check bench fixtures requirements clean
+.PHONY: demo test soak check bench matrix fixtures requirements clean
 
 demo: $(VENV)/.ready
 	$(BIN)/gbhan demo
@@ -25,6 +25,9 @@ check: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	@echo 'There are no benchmarks yet.'
+
+matrix: $(VENV)/.ready
+	@$(BIN)/python tests/scenarios/ezsp_matrix.py
 
 fixtures: $(VENV)/.ready
 	$(BIN)/python fixtures/images.py

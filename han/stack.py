@@ -143,6 +143,11 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def permit_gp(self, time_s: int) -> None:
         """Nothing: there is no Green Power in a GB network, and no endpoint 242 to send it from."""
 
+    async def cleanup_tc_link_key(self, ieee: zigpy.types.EUI64) -> None:
+        """Erases the old key of who joins anew, unless the key to join with stands in the same table."""
+        if trust_centre_policy.has_transient_keys(self.ezsp_version):
+            await super().cleanup_tc_link_key(ieee)
+
     def packet_received(self, packet: zigpy.types.ZigbeePacket) -> None:
         """Take every packet before zigpy, except those from our own dongle."""
         sender = packet.src.address

@@ -10,6 +10,7 @@ from han.security.install_code import link_key, with_crc
 from han.sim.air.medium import Air, Clear, Flight, Path, Sniffed
 from han.sim.air.timeline import Timeline
 from han.sim.node.node import Node
+from han.sim.node.poll import PollSettings
 from han.sim.node.service import (
     JoinResult,
     NetworkParameters,
@@ -27,7 +28,7 @@ NETWORK_KEY = bytes(range(0x40, 0x50))
 SMART_ENERGY = 0x0109
 OTA = 0x0019
 PARAMETERS = NetworkParameters(CHANNEL, 0x1A62, Eui64(0x00DB1234567890FF), NETWORK_KEY)
-COORDINATOR, ROUTER, END_DEVICE = 0x8F, 0x8E, 0x8C
+COORDINATOR, ROUTER, END_DEVICE, SLEEPY = 0x8F, 0x8E, 0x8C, 0x80
 
 
 def install_code_key(number: int) -> bytes:
@@ -51,7 +52,13 @@ class Neighbourhood:
         self.zdo: dict[str, list[Received]] = {}
         self._numbers = 0
 
-    def node(self, name: str, capability: int = END_DEVICE, store: NodeStore | None = None) -> Node:
+    def node(
+        self,
+        name: str,
+        capability: int = END_DEVICE,
+        store: NodeStore | None = None,
+        poll: PollSettings | None = None,
+    ) -> Node:
         """A new node, switched on, in no network."""
         self._numbers += 1
         node = Node(
@@ -63,6 +70,7 @@ class Neighbourhood:
             name=name,
             capability=capability,
             store=store,
+            poll=poll,
         )
         node.endpoints[1] = SimpleDescriptor(SMART_ENERGY, 0x0502, 0, (0x0000,), (OTA,))
         self.watch(node)

@@ -8,7 +8,8 @@ from node_neighbourhood import Deaf, Replayer
 from han.facts import Facts
 from han.sim.air.medium import Air, Clear, Garbled, Path, Sniffed, air_time
 from han.sim.air.timeline import Timeline
-from han.sim.node.mac import ACK_WAIT, BACKOFF_UNIT, CCA, INDIRECT_PERSISTENCE, LIFS, SIFS, TURNAROUND, Mac
+from han.sim.node.indirect import PERSISTENCE
+from han.sim.node.mac import ACK_WAIT, BACKOFF_UNIT, CCA, LIFS, SIFS, TURNAROUND, Mac
 from han.sim.node.service import Counters
 from han.sim.node.station import Station
 from han.sim.node.store import NodeStore
@@ -234,7 +235,7 @@ def test_who_asks_when_nothing_is_held_is_told_so():
 def test_a_held_frame_that_nobody_asks_for_expires():
     street, ends = Street(), []
     held(street, ends)
-    street.run(INDIRECT_PERSISTENCE - 0.1)
+    street.run(PERSISTENCE - 0.1)
     assert ends == []
     street.run(0.2)
     assert ends == [False]

@@ -206,7 +206,9 @@ class Aps:
         frame, destination = pending.frame, pending.request.destination
         if frame.ack_request:
             if self._pending.get((destination, frame.counter)) is pending:
-                pending.timer = self._timeline.after(ACK_WAIT, self._not_acknowledged, pending)
+                # A sleeping child has the message, but may answer only when it asks again.
+                wait = ACK_WAIT + (self._nwk.seconds_asleep(destination) if ok else 0.0)
+                pending.timer = self._timeline.after(wait, self._not_acknowledged, pending)
             return
         pending.on_sent(SendStatus.OK if ok else SendStatus.DELIVERY_FAILED)
 

@@ -14,6 +14,7 @@ from han.sim.air.timeline import Handle
 from han.sim.node.commands import ApsCommands
 from han.sim.node.mac import Mac
 from han.sim.node.nwk import Nwk
+from han.sim.node.poll import Poller
 from han.sim.node.service import JoinResult, JoinStatus, NetworkParameters
 from han.sim.node.station import Station
 from han.sim.node.store import LinkKey
@@ -34,7 +35,7 @@ from han.sim.wire.mac import (
 )
 from han.sim.wire.nwk import BeaconPayload
 from han.sim.wire.nwk import FrameType as NwkFrameType
-from han.sim.wire.nwk_commands import RejoinRequest, RejoinResponse
+from han.sim.wire.nwk_commands import EndDeviceTimeoutRequest, RejoinRequest, RejoinResponse
 from ota.eui64 import Eui64
 
 SCAN = (2**3 + 1) * 960 * 16e-6
@@ -85,11 +86,19 @@ class Joiner:
     """The joiner's side. ``on_up`` is called when the node is in the network, before any ``on_done``."""
 
     def __init__(
-        self, station: Station, mac: Mac, nwk: Nwk, commands: ApsCommands, on_up: Callable[[], object]
+        self,
+        station: Station,
+        mac: Mac,
+        nwk: Nwk,
+        *,
+        poller: Poller,
+        commands: ApsCommands,
+        on_up: Callable[[], object],
     ) -> None:
         self._station = station
         self._mac = mac
         self._nwk = nwk
+        self._poller = poller
         self._commands = commands
         self._on_up = on_up
         self.stage = Stage.IDLE
@@ -109,6 +118,7 @@ class Joiner:
         """Give up without a word."""
         self._enter(Stage.IDLE)
         self._mac.hears_beacons = False
+        self._poller.stop()
         self._commands.joining_key = None
         self._on_done = self._on_scanned = None
 
@@ -129,6 +139,7 @@ class Joiner:
         self._link_key = None
         self._on_done = on_done
         self._failure = JoinStatus.NO_NETWORK
+        self._poller.stop()
         others = [channel for channel in ALL_CHANNELS if channel != network.channel]
         self._scan([network.channel, *others], self._choose_ours)
 
@@ -279,6 +290,7 @@ class Joiner:
         self._address = response.short_address
         self._mac.address(parent.pan_id, response.short_address)
         self._nwk.start(response.short_address)
+        self._poller.start(parent.parent)
         assert self._link_key is not None
         self._commands.joining_key = LinkKey(self._link_key)
         self._enter(Stage.WAITING_FOR_KEY, KEY_WAIT, self._overdue)
@@ -320,6 +332,7 @@ class Joiner:
         store.network = replace(store.network, channel=parent.channel, pan_id=parent.pan_id)
         self._mac.address(parent.pan_id, store.network.nwk)
         self._nwk.start(store.network.nwk)
+        self._poller.start(parent.parent)
         self._enter(Stage.REJOINING, REJOIN_WAIT, self._overdue)
         self._nwk.send(
             parent.parent,
@@ -354,8 +367,21 @@ class Joiner:
         self._station.facts.say(
             self._station.name, "node.joined", nwk=self._address, parent=parent.parent, channel=parent.channel
         )
+        if not self._station.is_router:
+            self._ask_for_patience(parent.parent)
         self._on_up()
         self._end(JoinResult(JoinStatus.JOINED, self._address, parent.parent))
+
+    def _ask_for_patience(self, parent: int) -> None:
+        """Tell our parent how long we may be silent."""
+        self._nwk.send(
+            parent,
+            EndDeviceTimeoutRequest(self._poller.settings.timeout).to_bytes(),
+            _ignore,
+            frame_type=NwkFrameType.COMMAND,
+            radius=1,
+            named=True,
+        )
 
     def _overdue(self) -> None:
         """The stage we are in ended without what it needs."""
@@ -370,6 +396,7 @@ class Joiner:
             parent=None if parent is None else parent.parent,
         )
         self._commands.joining_key = None
+        self._poller.stop()
         if self._link_key is not None:
             self._nwk.stop()
         self._try_next()
@@ -389,6 +416,8 @@ class Joiner:
             self._timer.cancel()
             self._timer = None
         self.stage = stage
+        # Whoever looks for a network keeps the radio on.
+        self._mac.listen_when_idle(stage is not Stage.IDLE or self._station.hears_when_idle)
         if then is not None:
             self._timer = self._station.timeline.after(seconds, then)
 

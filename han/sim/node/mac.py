@@ -5,6 +5,9 @@ the acknowledgement, up to three retries. One frame is under way at a time; betw
 lies an interframe space. Receiving acknowledges first and passes a frame up when the acknowledgement is
 out, so that an exchange takes what the standard's timing asks for.
 
+A radio that does not listen when idle is on only while it sends, and for a moment after it was told that
+something waits for it. Whoever has such a child keeps its frames until it asks (``indirect``).
+
 Numbers are seconds on the 2.4 GHz PHY, where a symbol takes 16 microseconds.
 """
 
@@ -12,9 +15,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from han.sim.air.medium import Air
 from han.sim.air.timeline import Handle
+from han.sim.node.indirect import Address, Held, IndirectQueue
 from han.sim.node.station import Station
 from han.sim.wire.errors import WireError
 from han.sim.wire.mac import (
@@ -40,8 +45,8 @@ MIN_BE = 3
 MAX_BE = 5
 MAX_BACKOFFS = 4
 MAX_RETRIES = 3
-INDIRECT_PERSISTENCE = 7.68
-"""How long a frame waits for a device that asks for it (macTransactionPersistenceTime)."""
+FRAME_WAIT = 1986 * 16e-6
+"""How long a radio stays on for a frame that was promised to it (macMaxFrameTotalWaitTime)."""
 REPEAT_WINDOW = 0.5
 """A repetition after a lost acknowledgement comes within this time; the same number later is a new frame."""
 
@@ -56,7 +61,7 @@ OnDone = Callable[[bool], object]
 class _Job:
     """One frame on its way out."""
 
-    __slots__ = ("awaiting", "backoffs", "exponent", "on_done", "psdu", "retries", "sequence")
+    __slots__ = ("awaiting", "backoffs", "exponent", "most_retries", "on_done", "psdu", "retries", "sequence")
 
     def __init__(self, psdu: bytes, sequence: int | None, on_done: OnDone) -> None:
         self.psdu = psdu
@@ -66,6 +71,7 @@ class _Job:
         self.awaiting = False
         """Whether its acknowledgement is due; at other times one with this number is somebody else's."""
         self.retries = 0
+        self.most_retries = MAX_RETRIES
         self.backoffs = 0
         self.exponent = MIN_BE
 
@@ -97,14 +103,40 @@ class Mac:
         self._free_at = 0.0
         self._acknowledging: MacFrame | None = None
         self._heard: dict[int | Eui64 | None, tuple[int, float]] = {}
-        self._waiting: dict[int | Eui64, deque[tuple[_Job, Handle]]] = {}
+        self._listens_when_idle = True
+        self._listen_until = 0.0
+        self._is_on = False
+        self.indirect = IndirectQueue(station.timeline, self._not_asked_for)
+        """What waits for those who ask for it."""
+        self.sleepers: set[int] = set()
+        """Short addresses of the children whose radios are off: what is sent to them waits."""
+        self.on_expired: Callable[[Address], object] = _nobody
+        """Called with the address of a frame that was never asked for."""
+        self.on_poll: Callable[[Address], object] = _nobody
+        """Called with the address of each device that asks what waits for it."""
+        self.is_child: Callable[[Address], bool] = _anybody
+        """Whether a device that asks is known. One that is not is promised a frame: to be sent away."""
 
     def tune(self, channel: int | None) -> None:
-        """Listen on this channel; None switches the radio off and silently forgets every frame under way."""
+        """Be on this channel; None switches the radio off and silently forgets every frame under way."""
         if channel is None:
             self._silence()
         self.channel = channel
-        self._air.tune(self, channel)
+        self._is_on = self._has_to_listen()
+        self._air.tune(self, channel if self._is_on else None)
+
+    def listen_when_idle(self, always: bool) -> None:  # noqa: FBT001 - the attribute macRxOnWhenIdle
+        """Whether the radio is on also while nothing is sent or expected (macRxOnWhenIdle)."""
+        self._listens_when_idle = always
+        self._switch_radio()
+
+    def listen_for(self, seconds: float) -> None:
+        """Keep the radio on for so long, whatever it does otherwise."""
+        until = self._timeline.now + seconds
+        if until > self._listen_until:
+            self._listen_until = until
+            self._timeline.at(until, self._switch_radio)
+            self._switch_radio()
 
     def address(self, pan_id: int, short: int) -> None:
         """Be known by these from now on (0xFFFF and 0xFFFE: outside a network)."""
@@ -126,11 +158,19 @@ class Mac:
         """Send any frame, under the next sequence number."""
         self._enqueue(self._job(frame, on_done))
 
-    def hold(self, destination: int | Eui64, frame: MacFrame, on_done: OnDone) -> None:
+    def hold(self, destination: Address, frame: MacFrame, on_done: OnDone) -> None:
         """Keep a frame until its destination asks for it (indirect); ``on_done(False)`` if it never does."""
-        queue = self._waiting.setdefault(destination, deque())
-        job = self._job(frame, on_done)
-        queue.append((job, self._timeline.after(INDIRECT_PERSISTENCE, self._expire, destination, job)))
+        self.indirect.put(destination, Held(lambda: frame, on_done))
+
+    def hold_data(self, destination: int, make: Callable[[], bytes], on_done: OnDone) -> None:
+        """The same for data to a sleeping child; ``make`` gives the payload when the child asks for it."""
+        held = Held(
+            lambda: MacFrame(
+                FrameType.DATA, 0, self.pan_id, destination, self.short, make(), ack_request=True
+            ),
+            on_done,
+        )
+        self.indirect.put(destination, held)
 
     def receive(self, psdu: bytes, lqi: int, rssi: int) -> None:
         """A frame ended on the air. What is not for us is dropped unread, as by a radio's filter."""
@@ -183,6 +223,8 @@ class Mac:
 
     def _begin(self, job: _Job) -> None:
         self._active = job
+        if not self._is_on:
+            self._switch_radio()
         self._back_off(job)
 
     def _back_off(self, job: _Job) -> None:
@@ -226,15 +268,18 @@ class Mac:
         job = self._active
         if job is None or not job.awaiting or job.sequence is None or self._next is None:
             return
-        if psdu != _ACKS[job.sequence] and psdu != _ACKS_PENDING[job.sequence]:
-            return
+        if psdu != _ACKS[job.sequence]:
+            if psdu != _ACKS_PENDING[job.sequence]:
+                return
+            if not self._listens_when_idle:
+                self.listen_for(FRAME_WAIT)
         self._next.cancel()
         self._counters.mac_tx_unicast_success += 1
         self._finish(job, ok=True)
 
     def _try_again(self, job: _Job) -> None:
         job.awaiting = False
-        if job.retries >= MAX_RETRIES:
+        if job.retries >= job.most_retries:
             self._counters.mac_tx_unicast_failed += 1
             self._facts.say(self._name, "mac.failed", sequence=job.sequence, why="no acknowledgement")
             self._finish(job, ok=False)
@@ -253,26 +298,30 @@ class Mac:
             self._begin(self._queue.popleft())
         else:
             self._active = None
+            if not self._listens_when_idle:
+                self._switch_radio()
         job.on_done(ok)
-
-    def _expire(self, destination: int | Eui64, job: _Job) -> None:
-        queue = self._waiting.get(destination, deque())
-        self._waiting[destination] = deque(entry for entry in queue if entry[0] is not job)
-        if not self._waiting[destination]:
-            del self._waiting[destination]
-        self._facts.say(self._name, "mac.failed", sequence=job.sequence, why="never asked for")
-        job.on_done(False)
 
     def _silence(self) -> None:
         if self._next is not None:
             self._next.cancel()
-        for queue in self._waiting.values():
-            for _, expiry in queue:
-                expiry.cancel()
         self._next = self._acknowledging = self._active = None
         self._queue.clear()
-        self._waiting.clear()
+        self.indirect.clear()
         self._heard.clear()
+
+    # The radio's duty
+
+    def _has_to_listen(self) -> bool:
+        if self.channel is None:
+            return False
+        return self._listens_when_idle or self._active is not None or self._timeline.now < self._listen_until
+
+    def _switch_radio(self) -> None:
+        has_to_listen = self._has_to_listen()
+        if has_to_listen != self._is_on:
+            self._is_on = has_to_listen
+            self._air.tune(self, self.channel if has_to_listen else None)
 
     # Receiving
 
@@ -280,7 +329,8 @@ class Mac:
         channel = self.channel
         if channel is None:
             return
-        pending = frame.type is FrameType.COMMAND and frame.source in self._waiting
+        asking = _who_asks(frame)
+        pending = asking is not None and (asking in self.indirect or not self.is_child(asking))
         ack = (_ACKS_PENDING if pending else _ACKS)[frame.sequence]
         self._acknowledging = frame
         self._air.transmit(self, channel, ack, self._acknowledged, frame, lqi, rssi, delay=TURNAROUND)
@@ -295,15 +345,55 @@ class Mac:
         self._heard[source] = (frame.sequence, now)
         if heard is not None and heard[0] == frame.sequence and now - heard[1] < REPEAT_WINDOW:
             return
-        if source in self._waiting and frame.type is FrameType.COMMAND and frame.payload[:1] == _DATA_REQUEST:
-            self._hand_out(source)
+        asking = _who_asks(frame)
+        if asking is not None:
+            self._hand_out(asking)
+            self.on_poll(asking)
             return
         self._on_frame(frame, lqi, rssi)
 
-    def _hand_out(self, source: int | Eui64) -> None:
-        queue = self._waiting[source]
-        job, expiry = queue.popleft()
-        expiry.cancel()
-        if not queue:
-            del self._waiting[source]
-        self._enqueue(job)
+    # What waits
+
+    def _hand_out(self, asking: Address) -> None:
+        held = self.indirect.take(asking)
+        if held is None:
+            return
+        if held.psdu is None:
+            self._sequence = sequence = (self._sequence + 1) & 0xFF
+            more = asking in self.indirect
+            held.psdu = held.make()._replace(sequence=sequence, frame_pending=more).to_psdu()
+        job = _Job(held.psdu, held.psdu[2], partial(self._handed_out, asking, held))
+        # The standard leaves repetitions of an indirect frame to whoever asks for it.
+        job.most_retries = 0
+        if self._active is None:
+            self._begin(job)
+        else:
+            self._queue.appendleft(job)
+
+    def _handed_out(self, asking: Address, held: Held, ok: bool) -> None:  # noqa: FBT001 - an OnDone
+        if ok:
+            held.on_done(True)
+        else:
+            self.indirect.put_back(asking, held)
+
+    def _not_asked_for(self, address: Address) -> None:
+        self._facts.say(self._name, "mac.expired", destination=_shown(address), why="never asked for")
+        self.on_expired(address)
+
+
+def _who_asks(frame: MacFrame) -> Address | None:
+    """Whose data request this is; None if it is another frame."""
+    return frame.source if frame.type is FrameType.COMMAND and frame.payload[:1] == _DATA_REQUEST else None
+
+
+def _shown(address: Address) -> str:
+    return str(address) if isinstance(address, Eui64) else f"{address:#06x}"
+
+
+def _nobody(_: Address) -> None:
+    """Nobody listens yet."""
+
+
+def _anybody(_: Address) -> bool:
+    """Everybody is known."""
+    return True

@@ -14,11 +14,14 @@ from han.facts import Facts
 from han.sim.air.medium import Air
 from han.sim.air.timeline import Timeline
 from han.sim.node.aps import Aps, largest_payload
+from han.sim.node.children import Children
 from han.sim.node.commands import ApsCommands
+from han.sim.node.indirect import Address
 from han.sim.node.join import ALL_CHANNELS, HeardNetwork, Joiner, Stage
 from han.sim.node.mac import Mac
 from han.sim.node.nwk import Nwk
 from han.sim.node.parent import Parent
+from han.sim.node.poll import Poller, PollSettings
 from han.sim.node.service import (
     Counters,
     DeviceAnnounced,
@@ -31,6 +34,8 @@ from han.sim.node.service import (
     NetworkParameters,
     NetworkUp,
     NodeEvent,
+    NotAskedFor,
+    Orphaned,
     Received,
     SendRequest,
     SendStatus,
@@ -53,7 +58,14 @@ from han.sim.wire.errors import WireError
 from han.sim.wire.mac import BROADCAST, NO_SHORT_ADDRESS, FrameType, MacFrame
 from han.sim.wire.nwk import BROADCAST_RX_ON, COORDINATOR, NwkFrame
 from han.sim.wire.nwk import FrameType as NwkFrameType
-from han.sim.wire.nwk_commands import Leave, RejoinRequest, RejoinResponse, parse_command
+from han.sim.wire.nwk_commands import (
+    EndDeviceTimeoutRequest,
+    EndDeviceTimeoutResponse,
+    Leave,
+    RejoinRequest,
+    RejoinResponse,
+    parse_command,
+)
 from han.sim.wire.zdo import DeviceAnnounce
 from ota.eui64 import Eui64
 
@@ -65,7 +77,7 @@ class Node:
     """A Zigbee node: coordinator if it forms a network, device if it joins one.
 
     ``capability`` is the MAC capability octet (0x8F coordinator, 0x8E mains router, 0x8C mains end
-    device).
+    device, 0x80 end device that sleeps). ``poll`` is how often an end device asks its parent.
     ``dice`` decides backoffs, addresses and sequence numbers; ``store`` is what a flash memory would keep.
     Callbacks are called from within the simulation, at the timeline's ``now``.
     """
@@ -81,6 +93,7 @@ class Node:
         name: str,
         capability: int,
         store: NodeStore | None = None,
+        poll: PollSettings | None = None,
     ) -> None:
         self.eui64 = eui64
         self.name = name
@@ -102,10 +115,26 @@ class Node:
         self._commands = ApsCommands(station, self._aps, self._hear_command)
         self.trust = TrustCentre(station, self._nwk, self._commands, self._tell)
         """The Trust Centre: ``trust.transient[eui64] = link_key``, ``trust.policy``, ``trust.link_keys``."""
+        self.children = Children(station, self._mac, self._nwk, self._tell)
+        """The children of a router, and how patient it is with those that sleep."""
+        self._mac.on_expired = self._not_asked_for
         self._parent = Parent(
-            station, self._mac, self._nwk, commands=self._commands, trust=self.trust, on_event=self._tell
+            station,
+            self._mac,
+            self._nwk,
+            commands=self._commands,
+            trust=self.trust,
+            children=self.children,
         )
-        self._joiner = Joiner(station, self._mac, self._nwk, self._commands, self._arrived)
+        self._poller = Poller(station, self._mac, poll or PollSettings(), self._parent_lost)
+        self._joiner = Joiner(
+            station,
+            self._mac,
+            self._nwk,
+            poller=self._poller,
+            commands=self._commands,
+            on_up=self._arrived,
+        )
         self.zdo = Zdo(
             station,
             self._nwk,
@@ -259,6 +288,7 @@ class Node:
         """Power lost: radio off, everything forgotten but the store. No callback is called any more."""
         self._joiner.stop()
         self._parent.stop()
+        self.children.stop()
         self.trust.stop()
         self._aps.stop()
         self._nwk.stop()
@@ -282,6 +312,7 @@ class Node:
         """
         if not self._nwk.authorised:
             raise NetworkIsDown(_DOWN)
+        self._poller.attend()
         return self._aps.send(request, on_sent)
 
     # Between the layers
@@ -298,6 +329,10 @@ class Node:
         self._mac.tune(parameters.channel)
         self._mac.address(parameters.pan_id, parameters.nwk)
         self._nwk.start(parameters.nwk)
+        self._mac.listen_when_idle(self._station.hears_when_idle)
+        self.children.start()
+        if self.store.parent is not None:
+            self._poller.start(self.store.parent)
         self._station.facts.say(
             self.name, "node.up", nwk=parameters.nwk, channel=parameters.channel, pan_id=parameters.pan_id
         )
@@ -308,6 +343,8 @@ class Node:
             return
         self._aps.abandon()
         self._parent.stop()
+        self.children.stop()
+        self._poller.stop()
         self._nwk.stop()
         self._mac.tune(None)
         self._mac.address(BROADCAST, NO_SHORT_ADDRESS)
@@ -321,9 +358,30 @@ class Node:
         if self.is_up:
             self.leave()
 
+    def _leave_to_rejoin(self) -> None:
+        """Say that we leave, and that we come back (a Leave with rejoin that was asked of us)."""
+        self._nwk.send(
+            BROADCAST_RX_ON,
+            Leave(rejoin=True).to_bytes(),
+            lambda _: self._tell(Orphaned("told to leave and rejoin")),
+            frame_type=NwkFrameType.COMMAND,
+            radius=1,
+            named=True,
+        )
+        self._poller.stop()
+
+    def _parent_lost(self) -> None:
+        if self._joiner.stage is Stage.IDLE:
+            self._tell(Orphaned("the parent does not answer"))
+
+    def _not_asked_for(self, address: Address) -> None:
+        if not isinstance(address, Eui64):
+            self._tell(NotAskedFor(address))
+
     def _arrived(self) -> None:
         address = self._nwk.address
         assert address is not None
+        self.children.start()
         self._tell(NetworkUp(address))
         self.zdo.announce()
 
@@ -336,6 +394,7 @@ class Node:
     def _hear_frame(self, frame: MacFrame, lqi: int, rssi: int) -> None:
         if frame.type is FrameType.DATA:
             if self._nwk.address is not None:
+                self._poller.heard(frame)
                 self._nwk.receive(frame, lqi, rssi)
         elif frame.type is FrameType.COMMAND:
             self._joiner.hear_command(frame)
@@ -344,6 +403,7 @@ class Node:
             self._joiner.hear_beacon(frame, lqi)
 
     def _hear_data(self, frame: NwkFrame, sealer: Eui64 | None, lqi: int, rssi: int) -> None:
+        self._poller.attend()
         self._aps.receive(frame, sealer, lqi, rssi)
 
     def _hear_message(self, message: Received) -> None:
@@ -380,6 +440,8 @@ class Node:
                 if self.store.switch_key(command.key_sequence):
                     self._nwk.take_keys()
             case UpdateDevice() if network_secured and command.status in _UPDATES:
+                if command.status != DeviceUpdate.DEVICE_LEFT:
+                    self.children.forget(command.device)  # it has another parent now
                 self.trust.device_came(
                     command.device, command.network_address, source, _UPDATES[command.status]
                 )
@@ -398,20 +460,32 @@ class Node:
             return
         match command:
             case Leave(request=True) if frame.source in (COORDINATOR, self.store.parent):
-                self._leave_if_up()
+                self._obey_leave(command)
             case Leave(request=False):
                 self._hear_farewell(frame, sealer, rejoin=command.rejoin)
             case RejoinRequest():
                 self._parent.rejoin(command, frame, sealer)
             case RejoinResponse():
                 self._joiner.hear_rejoin_response(command)
+            case EndDeviceTimeoutRequest():
+                self.children.agree_timeout(command, frame, sealer)
+            case EndDeviceTimeoutResponse():
+                self._station.facts.say(self.name, "node.timeout_agreed", ok=command.status == 0)
             case _:
                 self._station.drop("nwk", "a command that is not modelled", source=frame.source)
+
+    def _obey_leave(self, command: Leave) -> None:
+        if self._joiner.stage is not Stage.IDLE or not self.is_up:
+            return
+        if command.rejoin:
+            self._leave_to_rejoin()
+        else:
+            self.leave()
 
     def _hear_farewell(self, frame: NwkFrame, sealer: Eui64 | None, *, rejoin: bool) -> None:
         eui64 = frame.source_ieee or sealer
         self._tell(DeviceLeft(eui64, frame.source, rejoin))
-        if eui64 is not None:
+        if eui64 is not None and not rejoin:
             self._parent.child_left(eui64)
             self._nwk.forget(eui64)
 

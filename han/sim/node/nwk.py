@@ -7,6 +7,7 @@ sender hears no passive acknowledgement and repeats it, as the standard asks of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from han.sim.node.mac import Mac, OnDone
@@ -34,7 +35,11 @@ BROADCAST_REPEAT_AFTER: Final = 0.5
 BROADCAST_JITTER: Final = 0.064
 BROADCAST_MEMORY: Final = 9.0
 """How long a broadcast is remembered, so that it is heard once (nwkNetworkBroadcastDeliveryTime)."""
-MAX_PAYLOAD: Final = 127 - 9 - 2 - 8 - 18
+MAX_FRAME: Final = 127 - 9 - 2
+"""The most octets of a network frame in a MAC frame with short addresses."""
+SEAL: Final = 18
+"""What security adds to a network frame: auxiliary header and integrity code."""
+MAX_PAYLOAD: Final = MAX_FRAME - 8 - SEAL
 """The most octets an APS frame may have in one secured network frame without optional fields."""
 _ROUTE_DISCOVERY: Final = 1
 
@@ -122,6 +127,10 @@ class Nwk:
         """Whose short address this is, as far as known."""
         return self._names.get(nwk)
 
+    def seconds_asleep(self, destination: int) -> float:
+        """How long a message may wait until its destination asks for it; 0 if it always listens."""
+        return self._mac.indirect.persistence if destination in self._mac.sleepers else 0.0
+
     def send(
         self,
         destination: int,
@@ -159,23 +168,41 @@ class Nwk:
             source_ieee=self._station.eui64 if named else None,
         )
         if broadcast:
+            if destination == BROADCAST_ALL:
+                self._keep_for_sleepers(frame)
             self._broadcast(frame, on_done, BROADCAST_REPEATS)
         else:
             self._transmit(frame, destination, on_done)
 
     def _transmit(self, frame: NwkFrame, next_hop: int, on_done: OnDone) -> None:
-        if frame.security:
-            octets = seal(
-                frame, self._key, self._key_sequence, self._store.network_counter.take(), self._station.eui64
-            )
-        else:
-            octets = frame.to_bytes()
+        if next_hop in self._mac.sleepers:
+            self._keep(frame, next_hop, on_done)
+            return
         try:
-            self._mac.send_data(next_hop, octets, on_done)
+            self._mac.send_data(next_hop, self._octets(frame), on_done)
         except FrameTooLongError as error:
             raise PayloadTooLong(
                 len(frame.payload), len(frame.payload) - (error.size - error.limit)
             ) from error
+
+    def _octets(self, frame: NwkFrame) -> bytes:
+        if not frame.security:
+            return frame.to_bytes()
+        return seal(
+            frame, self._key, self._key_sequence, self._store.network_counter.take(), self._station.eui64
+        )
+
+    def _keep(self, frame: NwkFrame, child: int, on_done: OnDone) -> None:
+        """Let a frame wait for a sleeping child. It is sealed when it goes: counters must grow on the air."""
+        excess = len(frame.to_bytes()) + (SEAL if frame.security else 0) - MAX_FRAME
+        if excess > 0:
+            raise PayloadTooLong(len(frame.payload), len(frame.payload) - excess)
+        self._mac.hold_data(child, partial(self._octets, frame), on_done)
+
+    def _keep_for_sleepers(self, frame: NwkFrame) -> None:
+        """What is meant for really everyone waits for each sleeping child (Zigbee 3.6.5)."""
+        for child in sorted(self._mac.sleepers):
+            self._keep(frame, child, _ignore)
 
     def _broadcast(self, frame: NwkFrame, on_done: OnDone, repeats: int) -> None:
         self._transmit(frame, BROADCAST, on_done)
@@ -224,8 +251,10 @@ class Nwk:
             return True
         if destination < BROADCAST_LOWEST:
             return False
-        return destination in (BROADCAST_ALL, BROADCAST_RX_ON) or (
-            destination == BROADCAST_ROUTERS and self._station.is_router
+        return (
+            destination == BROADCAST_ALL
+            or (destination == BROADCAST_RX_ON and self._station.hears_when_idle)
+            or (destination == BROADCAST_ROUTERS and self._station.is_router)
         )
 
     def _open(self, octets: bytes, frame: NwkFrame) -> tuple[NwkFrame, Eui64] | None:

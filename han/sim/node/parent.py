@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from han.sim.air.timeline import Handle
+from han.sim.node.children import Children
 from han.sim.node.commands import ApsCommands
 from han.sim.node.mac import Mac
 from han.sim.node.nwk import Nwk
-from han.sim.node.service import ChildJoined, DeviceUpdate, NodeEvent
+from han.sim.node.service import DeviceUpdate
 from han.sim.node.station import Station
-from han.sim.node.store import Child
 from han.sim.node.trust import TrustCentre
 from han.sim.wire.aps_commands import Tunnel, UpdateDevice
 from han.sim.wire.errors import WireError
@@ -27,13 +27,13 @@ from han.sim.wire.mac import (
 )
 from han.sim.wire.nwk import COORDINATOR, BeaconPayload, NwkFrame
 from han.sim.wire.nwk import FrameType as NwkFrameType
-from han.sim.wire.nwk_commands import Leave, RejoinRequest, RejoinResponse
+from han.sim.wire.nwk_commands import RejoinRequest, RejoinResponse
 from ota.eui64 import Eui64
 
-MAX_CHILDREN = 32
 BEACON_JITTER = 0.02
 """Seconds over which parents spread their beacons, so that they do not all fall on one another."""
 FOR_EVER = 0xFF
+_HEARS_WHEN_IDLE = 0x08
 
 
 class Parent:
@@ -47,15 +47,14 @@ class Parent:
         *,
         commands: ApsCommands,
         trust: TrustCentre,
-        on_event: Callable[[NodeEvent], object],
+        children: Children,
     ) -> None:
         self._station = station
         self._mac = mac
         self._nwk = nwk
         self._commands = commands
         self._trust = trust
-        self._on_event = on_event
-        self._children = station.store.children
+        self._children = children
         self._closing: Handle | None = None
         self.is_open = False
 
@@ -94,7 +93,7 @@ class Parent:
         network, address = self._station.store.network, self._nwk.address
         if network is None or address is None:
             return
-        room = len(self._children) < MAX_CHILDREN
+        room = not self._children.are_full
         payload = BeaconPayload(
             network.extended_pan_id,
             router_capacity=room,
@@ -114,7 +113,7 @@ class Parent:
         if not self.is_open:
             self._refuse(eui64, AssociationStatus.PAN_ACCESS_DENIED, "joining is not permitted now")
             return
-        if eui64 not in self._children and len(self._children) >= MAX_CHILDREN:
+        if not self._children.has_room_for(eui64):
             self._refuse(eui64, AssociationStatus.PAN_AT_CAPACITY, "no room for another child")
             return
         nwk = self._address_for(eui64)
@@ -147,13 +146,8 @@ class Parent:
         self._report(eui64, nwk, DeviceUpdate.UNSECURED_JOIN)
 
     def _take_in(self, eui64: Eui64, nwk: int, capability: int) -> None:
-        known = self._children.get(eui64)
-        index = known.index if known else self._free_index()
-        self._children[eui64] = Child(nwk, capability, index)
-        self._nwk.learn(eui64, nwk)
-        self._station.store.on_change()
         self._station.facts.say(self._station.name, "join.associated", device=str(eui64), nwk=nwk)
-        self._on_event(ChildJoined(eui64, nwk, index, capability))
+        self._children.take_in(eui64, nwk, capability)
 
     def _report(self, eui64: Eui64, nwk: int, status: DeviceUpdate) -> None:
         address = self._nwk.address
@@ -185,45 +179,41 @@ class Parent:
         owner = self._nwk.eui64_of(frame.source)
         nwk = frame.source if owner in (None, eui64) else self._address_for(eui64)
         response = RejoinResponse(nwk, AssociationStatus.SUCCESS)
+        if not request.capability & _HEARS_WHEN_IDLE:
+            self._mac.sleepers.add(frame.source)  # it asks for the answer
         self._nwk.send(
             frame.source,
             response.to_bytes(),
-            lambda ok: self._rejoined(eui64, nwk, request.capability) if ok else None,
+            lambda ok: self._answered_rejoin(eui64, frame.source, nwk, request.capability, ok=ok),
             frame_type=NwkFrameType.COMMAND,
             radius=1,
             named=True,
             destination_ieee=eui64,
         )
+
+    def _answered_rejoin(self, eui64: Eui64, old: int, nwk: int, capability: int, *, ok: bool) -> None:
+        if old != nwk or not ok:
+            self._mac.sleepers.discard(old)
+        if ok:
+            self._rejoined(eui64, nwk, capability)
 
     def _rejoined(self, eui64: Eui64, nwk: int, capability: int) -> None:
         self._take_in(eui64, nwk, capability)
         self._report(eui64, nwk, DeviceUpdate.SECURED_REJOIN)
 
-    def remove(self, eui64: Eui64) -> bool:
+    def remove(self, eui64: Eui64, *, rejoin: bool = False) -> bool:
         """Send a child away (a Leave that it has to obey); False if it is none of ours."""
         child = self._children.get(eui64)
         if child is None:
             return False
-        self._nwk.send(
-            child.nwk,
-            Leave(request=True).to_bytes(),
-            _ignore,
-            frame_type=NwkFrameType.COMMAND,
-            radius=1,
-            named=True,
-            destination_ieee=eui64,
-        )
+        self._children.tell_to_leave(child.nwk, eui64, rejoin=rejoin)
         return True
 
     def child_left(self, eui64: Eui64) -> None:
         """A device says that it leaves."""
-        child = self._children.pop(eui64, None)
-        if child is None:
-            return
-        self._station.counters.children_removed += 1
-        self._station.store.on_change()
-        self._on_event(ChildJoined(eui64, child.nwk, child.index, child.capability, joining=False))
-        self._report(eui64, child.nwk, DeviceUpdate.DEVICE_LEFT)
+        child = self._children.forget(eui64)
+        if child is not None:
+            self._report(eui64, child.nwk, DeviceUpdate.DEVICE_LEFT)
 
     def _address_for(self, eui64: Eui64) -> int:
         known = self._station.store.addresses.get(eui64)
@@ -233,10 +223,6 @@ class Parent:
             nwk = self._station.dice.randrange(0x0001, 0xFFF8)
             if self._nwk.eui64_of(nwk) is None and nwk != self._nwk.address:
                 return nwk
-
-    def _free_index(self) -> int:
-        taken = {child.index for child in self._children.values()}
-        return next(index for index in range(MAX_CHILDREN + 1) if index not in taken)
 
 
 def _ignore(ok: bool) -> None:  # noqa: FBT001 - the shape of an OnDone

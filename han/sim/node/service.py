@@ -200,13 +200,37 @@ class DeviceLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class Orphaned:
+    """The node has no parent any more and has to rejoin; ``why`` says what happened."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotAskedFor:
+    """A message for a sleeping child was given up, because the child did not ask for it in time."""
+
+    nwk: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeyVerified:
     """Trust Centre only: a device proved its link key (Verify-Key)."""
 
     eui64: Eui64
 
 
-NodeEvent = NetworkUp | NetworkDown | ChildJoined | DeviceJoined | DeviceAnnounced | DeviceLeft | KeyVerified
+NodeEvent = (
+    NetworkUp
+    | NetworkDown
+    | ChildJoined
+    | DeviceJoined
+    | DeviceAnnounced
+    | DeviceLeft
+    | Orphaned
+    | NotAskedFor
+    | KeyVerified
+)
 
 
 class JoinStatus(Enum):

@@ -30,6 +30,11 @@ class Station:
         """Whether the node is a full-function device."""
         return self.capability & 0x02 != 0
 
+    @property
+    def hears_when_idle(self) -> bool:
+        """Whether its radio is on also when nothing is expected."""
+        return self.capability & 0x08 != 0
+
     def drop(self, layer: str, why: str, **fields: object) -> None:
         """Say that a frame was dropped, and why."""
         self.facts.say(self.name, "frame.dropped", layer=layer, why=why, **fields)

@@ -30,11 +30,25 @@ class LinkKey:
 
 @dataclass(slots=True)
 class Child:
-    """A device that joined through us."""
+    """A device that joined through us.
+
+    ``timeout`` is what it asked for (0: ten seconds, n: 2^n minutes), None if it asked for nothing.
+    """
 
     nwk: int
     capability: int
     index: int
+    timeout: int | None = None
+
+    @property
+    def is_end_device(self) -> bool:
+        """Whether it depends on its parent."""
+        return self.capability & 0x02 == 0
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether its radio is off while idle, so that what is sent to it has to wait."""
+        return self.capability & 0x0A == 0
 
 
 class FrameCounter:
@@ -148,7 +162,7 @@ class NodeStore:
             "trust_centre": None if self.trust_centre is None else self.trust_centre.hex,
             "addresses": {eui64.hex: nwk for eui64, nwk in self.addresses.items()},
             "children": {
-                eui64.hex: [child.nwk, child.capability, child.index]
+                eui64.hex: [child.nwk, child.capability, child.index, child.timeout]
                 for eui64, child in self.children.items()
             },
             "link_keys": {

@@ -241,9 +241,18 @@ class LinkStatus:
         return cls(tuple(links), first=options & 0x20 != 0, last=options & 0x40 != 0)
 
 
+LONGEST_TIMEOUT: Final = 14
+"""The largest number that stands for an end device timeout."""
+
+
+def timeout_seconds(number: int) -> float:
+    """The seconds that an end device timeout stands for: 0 for ten seconds, n for 2^n minutes (3.4.11)."""
+    return 10.0 if number == 0 else 60.0 * 2**number
+
+
 @dataclass(frozen=True, slots=True)
 class EndDeviceTimeoutRequest:
-    """An end device tells its parent how long it may be silent: 0 is 10 s, n is 2^n minutes (3.4.11)."""
+    """An end device tells its parent how long it may be silent (3.4.11)."""
 
     COMMAND_ID: ClassVar[int] = 0x0B
     timeout: int

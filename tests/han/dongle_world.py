@@ -290,10 +290,10 @@ class Host:
             outputClusterList=[0x0702],
         )
 
-    def form(self, channel: int = 15, power: int = 8) -> Answer:
+    def form(self, channel: int = 15, power: int = 8, *, hashed: bool = True) -> Answer:
         """Set security, form a network, wait until it is up."""
         security = t.EmberInitialSecurityState()
-        security.bitmask = t.EmberInitialSecurityBitmask(0x0B44 | 0x0080 | 0x1000)
+        security.bitmask = t.EmberInitialSecurityBitmask(0x0B44 | (0x0080 if hashed else 0) | 0x1000)
         security.preconfiguredKey = t.KeyData(bytes(16))
         security.networkKey = t.KeyData(NETWORK_KEY)
         security.networkKeySequenceNumber = t.uint8_t(0)

@@ -68,8 +68,8 @@ def key_at_the_hub(world: World) -> bytes:
 def test_a_device_establishes_a_key_as_soon_as_it_has_joined_and_only_then_looks_for_its_server(world):
     told = [fact.what for fact in world.facts if fact.who == "ppmid"]
 
-    assert told.index("node.joined") < told.index("key.started") < told.index("key.established")
-    assert told.index("key.established") < told.index("device.attached")
+    assert told.index("node.joined") < told.index("keys.started") < told.index("keys.established")
+    assert told.index("keys.established") < told.index("device.attached")
     assert key_of(world) == key_at_the_hub(world)
     assert key_of(world) != link_key(world["ppmid"].description.install_code)
 
@@ -78,7 +78,7 @@ def test_the_device_is_the_one_that_begins(world):
     (established,) = [event for event in world.hub.keys.events if isinstance(event, Established)]
 
     assert established.role is Role.RESPONDER
-    assert world.said("key.established", "ppmid")[0].role == "initiator"
+    assert world.said("keys.established", "ppmid")[0].role == "initiator"
 
 
 def test_a_whole_update_goes_under_the_link_key_with_56_octets_in_each_block(world):
@@ -108,7 +108,7 @@ def test_the_key_outlives_a_power_cut_and_nothing_is_established_anew(world):
     world.hub.offer(image_for(world, "ppmid", version=NEW), "ppmid")
     world.run_until("device.activated", "ppmid")
 
-    assert len(world.said("key.established", "ppmid")) == 1
+    assert len(world.said("keys.established", "ppmid")) == 1
     assert key_of(world) == key
 
 
@@ -124,7 +124,7 @@ def test_no_counter_is_used_again_after_a_power_cut(world):
 
 def test_a_power_cut_in_the_middle_of_an_exchange_is_made_up_for():
     world = world_of()
-    world.run_until("key.started", "ppmid", within=30.0)
+    world.run_until("keys.started", "ppmid", within=30.0)
     world["ppmid"].power_off()
     world.run(5.0)
     world["ppmid"].power_on()
@@ -138,7 +138,7 @@ def test_either_suite_does(suites):
     world = world_of(PPMID + f"suites = {suites}\n")
     world.run_until("device.attached", "ppmid", within=30.0)
 
-    assert world.said("key.started", "ppmid")[0].suite == int(suites[-2])
+    assert world.said("keys.started", "ppmid")[0].suite == int(suites[-2])
     assert key_of(world) == key_at_the_hub(world)
 
 
@@ -167,7 +167,7 @@ def test_a_device_without_a_certificate_asks_for_no_key_and_is_served_in_plain()
     world.hub.offer(image_for(world, "ppmid", version=NEW), "ppmid")
     world.run_until("device.activated", "ppmid")
 
-    assert not world.said("key.started")
+    assert not world.said("keys.started")
     assert not any(message.aps_secured for message in world.hub.heard)
 
 
@@ -261,9 +261,9 @@ def test_a_frame_that_was_recorded_is_refused_when_it_is_played_again(world):
 def test_a_hub_may_begin_too_and_both_go_on_under_the_new_key(world):
     before = key_of(world)
     world.hub.keys.initiate(world["ppmid"].eui64)
-    world.run_until("key.established", "ppmid", within=10.0)
+    world.run_until("keys.established", "ppmid", within=10.0)
 
-    assert world.said("key.established", "ppmid")[-1].role == "responder"
+    assert world.said("keys.established", "ppmid")[-1].role == "responder"
     world.run(1.0)
     assert key_of(world) == key_at_the_hub(world) != before
     world.hub.offer(image_for(world, "ppmid", version=NEW), "ppmid")
@@ -277,7 +277,7 @@ def test_a_key_that_is_renewed_in_mid_transfer_breaks_nothing(world):
     world.hub.keys.initiate(world["ppmid"].eui64)
     world.run_until("device.activated", "ppmid")
 
-    assert len(world.said("key.established", "ppmid")) == 2
+    assert len(world.said("keys.established", "ppmid")) == 2
     assert world["ppmid"].file_version == NEW
     assert not world.said("device.refused")
 
@@ -287,7 +287,7 @@ def test_a_hub_that_lost_its_keys_is_given_a_new_one(world):
     world.run(120.0)
     world.hub.keys.forget(world["ppmid"].eui64)
     world.hub.offer(image_for(world, "ppmid", version=NEW), "ppmid")
-    world.run_until("key.established", "ppmid", within=26 * 3600.0)
+    world.run_until("keys.established", "ppmid", within=26 * 3600.0)
     world.run_until("device.activated", "ppmid", within=26 * 3600.0)
 
     assert key_of(world) == key_at_the_hub(world)
@@ -300,8 +300,8 @@ def test_who_keeps_saying_that_there_is_no_key_does_not_keep_the_device_busy(wor
         world.hub.send_as_is(world["ppmid"].node.nwk, OTA_CLUSTER, refusal, aps_security=False)
         world.run(1.0)
 
-    assert len(world.said("key.refused", "ppmid")) == 1
-    assert len(world.said("key.established", "ppmid")) == 2
+    assert len(world.said("keys.refused", "ppmid")) == 1
+    assert len(world.said("keys.established", "ppmid")) == 2
 
 
 def test_a_device_that_is_sent_away_establishes_a_key_anew_when_it_comes_back(world):
@@ -312,7 +312,7 @@ def test_a_device_that_is_sent_away_establishes_a_key_anew_when_it_comes_back(wo
     world.hub.admit_everyone()
     world.run_until("device.attached", "ppmid", within=120.0)
 
-    assert len(world.said("key.established", "ppmid")) == 2
+    assert len(world.said("keys.established", "ppmid")) == 2
     assert key_of(world) == key_at_the_hub(world)
 
 

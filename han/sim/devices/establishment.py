@@ -113,7 +113,7 @@ class Establishment:
         now = self._timeline.now
         if now - self._renewed_at >= LEAST_BETWEEN_RENEWALS:
             self._renewed_at = now
-            self._say("key.refused", why="the Trust Centre says that it shares no key with us")
+            self._say("keys.refused", why="the Trust Centre says that it shares no key with us")
             self._begin()
 
     def receive(self, frame: ZclFrame, endpoint: int) -> None:
@@ -165,16 +165,16 @@ class Establishment:
     def _happened(self, event: Event) -> None:
         match event:
             case Started(role=role, suite=suite):
-                self._say("key.started", role=role.value, suite=suite.value)
+                self._say("keys.started", role=role.value, suite=suite.value)
             case Established(peer=peer, role=role, link_key=link_key):
                 self._take(peer, role, link_key)
             case Failed(role=role, why=why, again_at=again_at):
-                self._say("key.failed", role=role.value, why=why, again_at=again_at)
+                self._say("keys.failed", role=role.value, why=why, again_at=again_at)
                 if role is Role.INITIATOR and again_at is None:
                     self._try_again_after(self._pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)
             case Ignored(why=why):
-                self._say("key.ignored", why=why)
+                self._say("keys.ignored", why=why)
 
     def _take(self, peer: Eui64, role: Role, link_key: bytes) -> None:
         store = self._memory.node
@@ -184,7 +184,7 @@ class Establishment:
         self._pause = FIRST_PAUSE
         self._try_again_after(None)
         self._port.is_keyed = True
-        self._say("key.established", role=role.value, peer=str(peer))
+        self._say("keys.established", role=role.value, peer=str(peer))
         self._on_keyed()
 
     def _try_again_after(self, seconds: float | None) -> None:

@@ -42,6 +42,8 @@ class Flash:
         self.security: SecuritySettings | None = None
         self.link_keys: dict[int, Eui64] = {}
         """Which index of the key table belongs to which partner; the keys are in the node's store."""
+        self.unheeded: dict[Eui64, bytes] = {}
+        """Keys of the table in whose place the stack uses one that it derives; see `Personality`."""
         self.boots = 0
 
     def changed(self) -> None:
@@ -53,4 +55,5 @@ class Flash:
         self.network = None
         self.security = None
         self.link_keys.clear()
+        self.unheeded.clear()
         self.changed()

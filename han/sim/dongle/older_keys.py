@@ -39,6 +39,10 @@ class KeyTable(Protocol):
         """How many rows the key table has."""
         ...
 
+    def key_of(self, partner: Eui64) -> bytes | None:
+        """What the host imported for a partner."""
+        ...
+
     def row_of(self, partner: Eui64) -> int | None:
         """The row that holds this partner's key."""
         ...
@@ -98,10 +102,11 @@ class OlderKeys:
             raise Refused(Status.INDEX_OUT_OF_RANGE, f"the key table has {self._keys.rows} rows")
         partner = self._flash.link_keys.get(index)
         entry = None if partner is None else self._store.link_keys.get(partner)
-        if partner is None or entry is None:
+        key = None if partner is None else self._keys.key_of(partner)
+        if partner is None or entry is None or key is None:
             return {"status": Status.TABLE_ENTRY_ERASED, "keyStruct": NO_KEY}
         sent, held = self._store.link_counter.next, HAS_COUNTERS | HAS_PARTNER | IS_AUTHORISED
-        written = _KEY.pack(held, APPLICATION_LINK_KEY, entry.key, sent, entry.heard, 0, partner)
+        written = _KEY.pack(held, APPLICATION_LINK_KEY, key, sent, entry.heard, 0, partner)
         return {"status": Status.OK, "keyStruct": written}
 
     def _set_row(self, fields: Fields) -> Fields:

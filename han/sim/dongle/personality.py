@@ -83,6 +83,10 @@ class Personality:
     own_broadcasts: bool = True
     """Whether the dongle reports its own broadcasts as heard, and messages it sent by itself."""
 
+    imported_key_overrides: bool = True
+    """Whether a link key that the host imports for a device comes before the one that the dongle derives from
+    the hashed Trust Centre link key, where the network was formed with that. No public trace settles it."""
+
     broadcasts_per_window: int = 8
     broadcast_window: float = 9.0
     broadcast_sent_after: float = 1.0

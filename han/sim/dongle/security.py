@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from struct import pack
 from typing import Any, Final
 
+from han.security.mmo import keyed_hash
 from han.sim.air.timeline import Handle, Timeline
 from han.sim.dongle import configuration as config
 from han.sim.dongle.configuration import Configuration
@@ -57,6 +58,15 @@ _DECISIONS: Final = {
 here: where a real stack would do that (0 and 4), it goes under a link key or not at all."""
 
 
+def derived_link_key(secret: bytes, partner: Eui64) -> bytes:
+    """A device's key where all come of one secret: a keyed hash (HMAC of AES-MMO) over its EUI-64.
+
+    That it is a keyed hash of the address, the vendor's documents say; in which octet order is a guess, and
+    nobody but the dongle needs to know.
+    """
+    return keyed_hash(secret, partner.wire)
+
+
 class KeyRing:
     """The security commands of one running firmware."""
 
@@ -76,6 +86,7 @@ class KeyRing:
         self._dialect = dialect
         self._timeline = timeline
         self._transient_limit = personality.transient_keys
+        self._imported_overrides = personality.imported_key_overrides
         self._configuration = configuration
         self._node = node
         self._store = store
@@ -143,6 +154,9 @@ class KeyRing:
             network_key=octets_of(state.networkKey),
             network_key_sequence=int(state.networkKeySequenceNumber),
         )
+        for partner in self._flash.link_keys.values():
+            if (key := self.key_of(partner)) is not None:
+                self._share(partner, key)
         self._flash.changed()
         self.apply_policy()
         return {"status": Status.OK}
@@ -232,11 +246,30 @@ class KeyRing:
             raise Refused(Status.KEY_TABLE_INVALID_ADDRESS, "a link key belongs to one partner")
         before = self._flash.link_keys.get(index)
         if before is not None and before != partner:
-            self._store.link_keys.pop(before, None)
+            self._unshare(before)
         self._flash.link_keys[index] = partner
-        self._store.link_keys[partner] = LinkKey(key)
+        self._share(partner, key)
         self._store.on_change()
         self._flash.changed()
+
+    def key_of(self, partner: Eui64) -> bytes | None:
+        """What the host imported for a partner, which need not be what the stack uses."""
+        entry = self._store.link_keys.get(partner)
+        return self._flash.unheeded.get(partner) or (None if entry is None else entry.key)
+
+    def _share(self, partner: Eui64, imported: bytes) -> None:
+        """Use this key with a partner, or the one that comes of the hashed Trust Centre link key."""
+        security = self._flash.security
+        if self._imported_overrides or security is None or not security.bitmask & HASHED_LINK_KEY:
+            self._flash.unheeded.pop(partner, None)
+            self._store.link_keys[partner] = LinkKey(imported)
+        else:
+            self._flash.unheeded[partner] = imported
+            self._store.link_keys[partner] = LinkKey(derived_link_key(security.preconfigured_key, partner))
+
+    def _unshare(self, partner: Eui64) -> None:
+        self._flash.unheeded.pop(partner, None)
+        self._store.link_keys.pop(partner, None)
 
     def row_of(self, partner: Eui64) -> int | None:
         """The row of the key table that holds this partner's key."""
@@ -266,7 +299,7 @@ class KeyRing:
             "status": Status.OK,
             "eui64": partner,
             "index": index,
-            "plaintext_key": entry.key,
+            "plaintext_key": self.key_of(partner),
             "key_data": meta,
             "context": pack("<BBHQBBI", 4, index, 0, partner, 0, 0, 0),
         }
@@ -290,13 +323,13 @@ class KeyRing:
         partner = self._flash.link_keys.pop(index, None)
         if partner is None:
             raise Refused(Status.TABLE_ENTRY_ERASED, f"row {index} of the key table is empty")
-        self._store.link_keys.pop(partner, None)
+        self._unshare(partner)
         self._flash.changed()
         return {"status": Status.OK}
 
     def _clear_link_keys(self, _fields: Fields) -> Fields:
         for partner in self._flash.link_keys.values():
-            self._store.link_keys.pop(partner, None)
+            self._unshare(partner)
         self._flash.link_keys.clear()
         self._flash.changed()
         return {"status": Status.OK}

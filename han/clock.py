@@ -252,3 +252,8 @@ def run(main: Coroutine[Any, Any, T], *, virtual: bool = False, seed: int = 0) -
 def monotonic_seconds() -> float:
     """Real seconds that only grow, for saying how long a run took. Nothing may depend on it."""
     return time.monotonic()
+
+
+def utc_seconds() -> float:
+    """Seconds since 1970-01-01 UTC by the system's clock, for a command that runs no loop."""
+    return datetime.now(UTC).timestamp()

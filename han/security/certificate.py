@@ -30,6 +30,7 @@ __all__ = [
     "Credentials",
     "Root",
     "accept",
+    "draft",
     "parse_certificate",
     "public_key",
 ]
@@ -172,6 +173,22 @@ class Certificate74:
 
 
 Certificate = Certificate48 | Certificate74
+
+
+def draft(
+    suite: Suite, subject: Eui64, *, serial: int = 0, valid_from: int = 0, valid_for: int = FOREVER
+) -> Certificate:
+    """A certificate that wants its point and its issuer; suite 1 has no place for a serial and a period."""
+    if suite is Suite.ONE:
+        return Certificate48(point=b"", subject=subject, issuer=Eui64(0))
+    return Certificate74(
+        point=b"",
+        subject=subject,
+        issuer=Eui64(0),
+        serial=serial,
+        valid_from=valid_from,
+        valid_for=valid_for,
+    )
 
 
 def parse_certificate(suite: Suite, octets: bytes) -> Certificate:

@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import sha512
 from typing import Final
 
-from han.security.certificate import Authority, Certificate48, Certificate74, Credentials
+from han.security.certificate import Authority, Credentials, draft
 from han.security.key_pair import KeyPair
 from han.security.suite import Suite
 from ota.eui64 import Eui64
@@ -30,6 +30,5 @@ def lab_authority(suite: Suite) -> Authority:
 @cache
 def lab_credentials(subject: Eui64, suite: Suite = Suite.TWO) -> Credentials:
     """What a simulated device proves itself with: the same for the same EUI-64, so that runs repeat."""
-    kind = Certificate48 if suite is Suite.ONE else Certificate74
-    draft = kind(point=b"", subject=subject, issuer=LAB_ISSUER)
-    return lab_authority(suite).enrol(draft, random.Random(f"gbhan test certificate {suite} {subject}"))
+    dice = random.Random(f"gbhan test certificate {suite} {subject}")
+    return lab_authority(suite).enrol(draft(suite, subject), dice)

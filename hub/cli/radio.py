@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
 from han import clock
+from han.key_folder import KeyFolder
 from han.radio import LOWEST_EZSP, ProbeResult, probe
+from han.security.certificate import Credentials
+from hub.cli.certificates import described, missing, usable
 from hub.cli.program import FAILED, exit_statuses, print_json, run
 
 
@@ -22,30 +27,53 @@ def radio() -> None:
 
 @radio.command(name="probe")
 @click.argument("url")
+@click.option(
+    "--keys",
+    "keys",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Say also whether a certificate in this folder names the dongle (see gbhan keys).",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def probe_command(url: str, *, as_json: bool) -> None:
+def probe_command(url: str, *, keys: Path | None, as_json: bool) -> None:
     """Say what answers at URL, and whether a hub can run on it. Nothing on the dongle is changed.
 
     URL is a serial port (?baud=460800&flow=hardware), tcp://HOST:PORT, socket://HOST:PORT or sim://HOME.
-    Without baud= the usual rates are tried. Exit status 1: an EZSP dongle, but too old.
+    Without baud= the usual rates are tried. Exit status 1: an EZSP dongle, but too old, or one that no
+    certificate in --keys names.
 
     Example: gbhan radio probe tcp://127.0.0.1:6638
     """
     with exit_statuses():
-        if url.startswith("sim:"):
-            # Makes the serial library know sim:// URLs. In the simulation nobody needs to wait.
-            import han.sim  # noqa: F401, PLC0415 - for its effect, and only where it is wanted
-
-            found = clock.run(probe(url), virtual=True)
-        else:
-            found = run(probe(url))
+        place = None if keys is None else KeyFolder.open(keys)
+        found = probed(url)
+        held = None if place is None else usable(place, found.eui64)
+        why = missing(place, found.eui64, url) if place is not None and not held else ""
     if as_json:
-        print_json(_document(found))
+        certificates = {} if held is None else {"certificates": [described(each) for each in held]}
+        print_json(_document(found) | certificates)
     else:
-        for label, text in _lines(found):
-            click.echo(f"{label:<10} {text}")
-    if not found.is_usable:
+        for label, text in [*_lines(found), *_proofs(held or (), why)]:
+            click.echo(f"{label:<11} {text}")
+    if why or not found.is_usable:
         raise SystemExit(FAILED)
+
+
+def probed(url: str) -> ProbeResult:
+    """What answers at a radio's URL. Raises as `han.radio.probe` does."""
+    if not url.startswith("sim:"):
+        return run(probe(url))
+    # Makes the serial library know sim:// URLs. In the simulation nobody needs to wait.
+    import han.sim  # noqa: F401, PLC0415 - for its effect, and only where it is wanted
+
+    return clock.run(probe(url), virtual=True)
+
+
+def _proofs(held: Sequence[Credentials], why_none: str) -> list[tuple[str, str]]:
+    """What the certificates in a folder are to the dongle."""
+    if why_none:
+        return [("certificate", why_none)]
+    return [("certificate", f"{each.suite}, by {each.root.issuer}: names this dongle") for each in held]
 
 
 def _document(found: ProbeResult) -> dict[str, Any]:

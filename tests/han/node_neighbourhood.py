@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from han.facts import Fact, Facts
+from han.fragments import FragmentSettings
 from han.security.install_code import link_key, with_crc
 from han.sim.air.medium import Air, Clear, Flight, Path, Sniffed
 from han.sim.air.timeline import Timeline
@@ -51,6 +52,8 @@ class Neighbourhood:
         self.messages: dict[str, list[Received]] = {}
         self.zdo: dict[str, list[Received]] = {}
         self._numbers = 0
+        self.fragments: FragmentSettings | None = None
+        self.network_key = NETWORK_KEY
 
     def node(
         self,
@@ -71,6 +74,7 @@ class Neighbourhood:
             capability=capability,
             store=store,
             poll=poll,
+            fragments=self.fragments,
         )
         node.endpoints[1] = SimpleDescriptor(SMART_ENERGY, 0x0502, 0, (0x0000,), (OTA,))
         self.watch(node)

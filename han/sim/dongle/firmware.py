@@ -122,6 +122,7 @@ class Firmware:
             self.messaging.commands(),
             counters.commands(),
         )
+        node.host_fragments = True
         node.on_event = self.event
         node.on_message = self.messaging.received
         node.on_zdo = self.messaging.zdo_received

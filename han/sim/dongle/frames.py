@@ -7,7 +7,7 @@ exist are here: that of EZSP 4 to 13 and that of 14 and newer, where statuses ta
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, Self
 
 from han.sim.dongle.errors import Refused
 from han.sim.dongle.statuses import Status
@@ -57,6 +57,11 @@ class ApsFrame(NamedTuple):
     def to_bytes(self) -> bytes:
         """The eleven octets of an EmberApsFrame."""
         return _APS.pack(*self)
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Self:
+        """Read the eleven octets."""
+        return cls(*_APS.unpack(octets))
 
 
 class Outgoing(NamedTuple):

@@ -12,11 +12,12 @@ from functools import partial
 from typing import Final
 
 from han.facts import Facts
+from han.fragments import Block, Origin
 from han.sim.air.timeline import Timeline
 from han.sim.dongle import configuration as config
 from han.sim.dongle import frames, loopback
 from han.sim.dongle.configuration import Configuration
-from han.sim.dongle.dialect import Command, Dialect, Fields
+from han.sim.dongle.dialect import Command, Dialect, Fields, octets_of
 from han.sim.dongle.endpoints import Endpoints
 from han.sim.dongle.errors import Refused
 from han.sim.dongle.ezsp import Ezsp
@@ -53,6 +54,8 @@ NOT_THE_HOSTS: Final = 0xFF
 """The message tag in reports of messages that the stack sent by itself."""
 ANSWERED_AFTER: Final = 0.03
 """About when the stack's own answer to a ZDO request is through; it does not tell us."""
+ACKNOWLEDGED_WITHIN: Final = 6.4
+"""How long a host may take to acknowledge a fragment: as long as its sender keeps asking, four times 1.6 s."""
 VIA_BINDING: Final = 2
 VIA_ADDRESS_TABLE: Final = 1
 
@@ -88,6 +91,9 @@ class Messaging:
         self._unicasts = 0
         self._broadcasts: deque[float] = deque()
         self._loopback_counter = 0
+        self._fragments: dict[tuple[int, int], float] = {}
+        """Sender and APS counter of the messages whose fragments the host has got, and until when it may
+        acknowledge them."""
 
     def commands(self) -> Mapping[str, Command]:
         """By name."""
@@ -107,7 +113,7 @@ class Messaging:
         if outgoing.kind == VIA_BINDING:
             raise Refused(Status.BAD_ARGUMENT, "the binding table is empty")
         if outgoing.aps.options & frames.OPTION_FRAGMENT:
-            raise Refused(Status.INVALID_CALL, "this dongle sends no fragments")
+            self._check_fragment(outgoing)
         if outgoing.destination == self._node.nwk:
             return self._to_ourselves(outgoing)
         most = self._configuration[config.APS_UNICAST_MESSAGE_COUNT]
@@ -135,9 +141,29 @@ class Messaging:
             self._hear_ourselves(outgoing, counter, frames.INCOMING_MULTICAST_LOOPBACK)
         return self._layout.send_answer(Status.OK, counter)
 
-    def _send_reply(self, _fields: Fields) -> Fields:
-        """Acknowledges a received fragment; nothing in the house sends fragments yet."""
-        raise Refused(Status.INVALID_CALL, "no fragment waits for an acknowledgement")
+    def _send_reply(self, fields: Fields) -> Fields:
+        """Acknowledges fragments: the group's low octet is the first of them, its high octet their bits."""
+        aps = ApsFrame.parse(octets_of(fields["apsFrame"]))
+        sender = int(fields["sender"])
+        until = self._fragments.get((sender, aps.sequence), 0.0)
+        if not aps.options & frames.OPTION_FRAGMENT or until <= self._timeline.now:
+            raise Refused(Status.INVALID_CALL, "no fragment waits for an acknowledgement")
+        origin = Origin(
+            sender,
+            aps.sequence,
+            aps.profile,
+            aps.cluster,
+            aps.destination_endpoint,
+            aps.source_endpoint,
+            bool(aps.options & frames.OPTION_ENCRYPTION),
+        )
+        try:
+            self._node.acknowledge(origin, aps.group & 0xFF, aps.group >> 8)
+        except NetworkIsDown as error:
+            raise Refused(Status.NETWORK_DOWN, str(error)) from error
+        except (NoLinkKey, AddressUnknown) as error:
+            raise Refused(Status.APS_ENCRYPTION_ERROR, str(error)) from error
+        return {"status": Status.OK}
 
     def _maximum_payload(self, _fields: Fields) -> Fields:
         return {"apsLength": self._node.largest_payload(aps_security=False)}
@@ -149,6 +175,14 @@ class Messaging:
             raise Refused(
                 Status.INVALID_ENDPOINT, f"endpoint {outgoing.aps.source_endpoint} was never registered"
             )
+
+    def _check_fragment(self, outgoing: Outgoing) -> None:
+        if outgoing.destination == self._node.nwk:
+            raise Refused(Status.INVALID_CALL, "nothing is fragmented on its way to ourselves")
+        if not outgoing.aps.options & frames.OPTION_RETRY:
+            raise Refused(Status.INVALID_CALL, "fragments are acknowledged: the retry option goes with them")
+        if outgoing.aps.group == 0:
+            raise Refused(Status.INVALID_CALL, "a first fragment tells how many there are")
 
     def _count_broadcast(self) -> None:
         """A broadcast lives nine seconds in every router's table, and the table has few rows for ours."""
@@ -167,6 +201,7 @@ class Messaging:
         on_sent: Callable[[Outgoing, list[int], SendStatus], None],
     ) -> int:
         aps = outgoing.aps
+        block = _block(aps)
         # The counter is known only when the stack has taken the message; the callback needs it later.
         counter: list[int] = []
         request = SendRequest(
@@ -180,6 +215,8 @@ class Messaging:
             aps_security=bool(aps.options & frames.OPTION_ENCRYPTION),
             radius=outgoing.radius,
             group=group,
+            block=block,
+            counter=aps.sequence if block is not None and block.index else None,
         )
         try:
             counter.append(self._node.send(request, partial(on_sent, outgoing, counter)))
@@ -266,6 +303,11 @@ class Messaging:
         if message.carried_source_eui64:
             options |= frames.OPTION_SOURCE_EUI64
             self._tell_sender(message)
+        group = message.group or 0
+        if message.block is not None:
+            options |= frames.OPTION_FRAGMENT
+            group = message.block.index | (message.block.count or 0) << 8
+            self._await_acknowledgement(message)
         trailer = b""
         if message.group is not None:
             kind = frames.INCOMING_MULTICAST
@@ -280,7 +322,7 @@ class Messaging:
             message.source_endpoint,
             message.destination_endpoint,
             options,
-            message.group or 0,
+            group,
             message.aps_counter,
         )
         lqi, rssi, timestamp = message.lqi, message.rssi, int(self._timeline.now * 1000) & 0xFFFF_FFFF
@@ -302,6 +344,11 @@ class Messaging:
         if self._faults.repeated_callbacks:
             self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters)
 
+    def _await_acknowledgement(self, message: Received) -> None:
+        now = self._timeline.now
+        self._fragments = {which: until for which, until in self._fragments.items() if until > now}
+        self._fragments[message.source, message.aps_counter] = now + ACKNOWLEDGED_WITHIN
+
     def _tell_own_answer(self, request: Received) -> None:
         """Hosts are told of messages that the stack sent by itself as if they were theirs."""
         aps = ApsFrame(ZDO_PROFILE, request.cluster | ZDO_RESPONSE, 0, 0, frames.OPTION_ROUTE_DISCOVERY, 0, 0)
@@ -312,3 +359,11 @@ class Messaging:
         """Up to version 13 the sender's EUI-64 comes in a callback of its own, right before the message."""
         if message.source_eui64 is not None and self._dialect.knows("incomingSenderEui64Handler"):
             self._ezsp.callback("incomingSenderEui64Handler", senderEui64=message.source_eui64)
+
+
+def _block(aps: ApsFrame) -> Block | None:
+    """Which fragment the host has cut, if it is one."""
+    if not aps.options & frames.OPTION_FRAGMENT:
+        return None
+    index = aps.group & 0xFF
+    return Block(index, None if index else aps.group >> 8)

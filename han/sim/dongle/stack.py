@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from han.fragments import Origin
 from han.sim.node.service import (
     Counters,
     NetworkParameters,
@@ -39,6 +40,7 @@ class Stack(Protocol):
     on_zdo: Callable[[Received], object]
     on_event: Callable[[NodeEvent], object]
     endpoints: dict[int, SimpleDescriptor]
+    host_fragments: bool
 
     @property
     def counters(self) -> Counters:
@@ -96,6 +98,10 @@ class Stack(Protocol):
 
     def send(self, request: SendRequest, on_sent: Callable[[SendStatus], object]) -> int:
         """Send an APS message; the status comes later."""
+        ...
+
+    def acknowledge(self, origin: Origin, first: int, bits: int) -> None:
+        """Acknowledge fragments that were handed up."""
         ...
 
     def largest_payload(self, *, aps_security: bool, group: bool = False) -> int:

@@ -3,6 +3,9 @@
 A message that asks for an acknowledgement is repeated after 1.6 s, three times at most. A repetition under
 a link key is sealed anew, because its old frame counter would be refused as a replay; the APS counter
 stays, and the receiver knows it by that.
+
+A message too long for one frame travels in fragments: see `han.fragments`, and ``fragmentation`` for its
+pump.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from han.fragments import ACK_BITS, EXTENDED_HEADER, Block, FragmentSettings, Origin
 from han.sim.air.timeline import Handle
+from han.sim.node.fragmentation import Fragmentation, Hop, block_of, fragment_of
 from han.sim.node.nwk import MAX_PAYLOAD, Nwk
 from han.sim.node.service import (
     AddressUnknown,
@@ -28,6 +33,7 @@ from han.sim.wire.aps import (
     ApsAuxiliary,
     ApsFrame,
     Delivery,
+    Fragment,
     FrameType,
     open_frame,
     seal,
@@ -43,12 +49,17 @@ REMEMBERED: Final = 32
 """How many messages of one sender are remembered, so that a repetition is not heard twice. At fifty a second
 the 8-bit counter comes round in five seconds: to remember by time alone would refuse new messages."""
 MEMORY: Final = 8.0
-ZDO_PROFILE: Final = 0x0000
+DEVICE_OBJECTS: Final = 0
+"""The endpoint whose messages the node itself reads, fragments or not."""
 
 OnSent = Callable[[SendStatus], object]
 OnCommand = Callable[[ApsFrame, NwkFrame, Eui64 | None, bytes], object]
 """Called with a command frame (still sealed if secured), the network frame it came in, who sealed that, and
 its octets."""
+
+
+_Key = tuple[int, int, int | None]
+"""Destination, counter, and which fragment it is if it is one."""
 
 
 def largest_payload(*, aps_security: bool, group: bool = False) -> int:
@@ -57,13 +68,18 @@ def largest_payload(*, aps_security: bool, group: bool = False) -> int:
 
 
 class _Pending:
-    """A message that waits for its acknowledgement."""
+    """A message, or a host's fragment of one, that waits for its acknowledgement."""
 
-    __slots__ = ("frame", "on_sent", "request", "retries", "timer")
+    __slots__ = ("frame", "key", "on_sent", "request", "retries", "timer")
 
     def __init__(self, request: SendRequest, frame: ApsFrame, on_sent: OnSent) -> None:
         self.request = request
         self.frame = frame
+        self.key: _Key = (
+            request.destination,
+            frame.counter,
+            None if request.block is None else request.block.index,
+        )
         self.on_sent = on_sent
         self.retries = 0
         self.timer: Handle | None = None
@@ -83,6 +99,8 @@ class Aps:
         accepts: Callable[[int], bool],
         on_message: Callable[[Received], object],
         on_command: OnCommand,
+        *,
+        fragments: FragmentSettings,
     ) -> None:
         self._station = station
         self._timeline = station.timeline
@@ -92,11 +110,16 @@ class Aps:
         self._on_message = on_message
         self._on_command = on_command
         self._counter = station.dice.randrange(256)
-        self._pending: dict[tuple[int, int], _Pending] = {}
+        self._pending: dict[_Key, _Pending] = {}
+        self._fragment_settings = fragments
+        self._fragmentation = Fragmentation(station, fragments, self)
         self._heard: dict[int, dict[int, float]] = {}
         self._life = 0
         self.groups: set[int] = set()
         """The groups whose messages we hear."""
+        self.host_fragments = False
+        """Whether a host cuts and reassembles long messages: then fragments are taken and handed up one by
+        one, and acknowledged only when the host says so."""
 
     def stop(self) -> None:
         """Forget every message under way, without a word."""
@@ -104,15 +127,16 @@ class Aps:
             if pending.timer is not None:
                 pending.timer.cancel()
         self._pending.clear()
+        self._fragmentation.stop()
         self._heard.clear()
         self._life += 1
 
     def abandon(self) -> None:
         """The network went away: tell everyone who waits."""
-        waiting = list(self._pending.values())
+        waiting = [pending.on_sent for pending in self._pending.values()] + self._fragmentation.stop()
         self.stop()
-        for pending in waiting:
-            self._soon(pending.on_sent, SendStatus.NETWORK_DOWN)
+        for on_sent in waiting:
+            self._soon(on_sent, SendStatus.NETWORK_DOWN)
 
     def _soon(self, call: Callable[[Any], object], argument: object) -> None:
         """Call at this instant, but not from within; not at all if power is lost first."""
@@ -129,37 +153,53 @@ class Aps:
         payload, secured, destination = request.payload, request.aps_security, request.destination
         broadcast = destination >= BROADCAST_LOWEST
         limit = largest_payload(aps_security=secured, group=request.group is not None)
-        if len(payload) > limit:
-            raise PayloadTooLong(len(payload), limit)
+        if request.block is not None:
+            limit -= EXTENDED_HEADER
+        is_long = len(payload) > limit
+        if is_long:
+            self._must_be_cut(request, limit)
         if secured:
             self._link_key(destination)
-        counter = self._next_counter(destination)
-        delivery = Delivery.UNICAST
-        if broadcast:
-            delivery = Delivery.BROADCAST if request.group is None else Delivery.GROUP
-        frame = ApsFrame(
-            FrameType.DATA,
-            counter,
-            request.destination_endpoint,
-            request.cluster,
-            request.profile,
-            request.source_endpoint,
-            payload,
-            delivery,
-            request.group,
-            secured,
-            request.aps_ack and not broadcast,
-        )
+        counter = self._next_counter(destination) if request.counter is None else request.counter
+        frame = _data_frame(request, counter)
         if destination == self._nwk.address:
             self._loop_back(frame, request, on_sent)
-            return counter
-        pending = _Pending(request, frame, on_sent)
-        if frame.ack_request:
-            self._pending[destination, counter] = pending
-        if broadcast:
-            self._counters.aps_data_tx_broadcast += 1
-        self._transmit(pending)
+        elif is_long:
+            self._cut(request, counter, on_sent)
+        else:
+            if broadcast:
+                self._counters.aps_data_tx_broadcast += 1
+            self._send_in_one(_Pending(request, frame, on_sent))
         return counter
+
+    def _send_in_one(self, pending: _Pending) -> None:
+        try:
+            self._transmit(pending)
+        except PayloadTooLong as error:  # the way there takes room in the frame
+            self._must_be_cut(pending.request, error.limit)
+            self._cut(pending.request, pending.frame.counter, pending.on_sent)
+            return
+        if pending.frame.ack_request:
+            replaced = self._pending.get(pending.key)
+            self._pending[pending.key] = pending
+            if replaced is not None:
+                self._give_up(replaced)
+
+    def _must_be_cut(self, request: SendRequest, limit: int) -> None:
+        """Raises PayloadTooLong, unless the message may travel in fragments."""
+        if (
+            self.host_fragments
+            or request.block is not None
+            or not request.aps_ack
+            or request.destination >= BROADCAST_LOWEST
+        ):
+            raise PayloadTooLong(len(request.payload), limit)
+        if len(request.payload) > self._fragment_settings.longest:
+            raise PayloadTooLong(len(request.payload), self._fragment_settings.longest)
+
+    def _cut(self, request: SendRequest, counter: int, on_sent: OnSent) -> None:
+        size = largest_payload(aps_security=request.aps_security) - EXTENDED_HEADER
+        self._fragmentation.send(request, counter, size - self._fragment_settings.route_reserve, on_sent)
 
     def send_command(
         self, destination: int, octets: bytes, on_done: Callable[[bool], object], *, secured: bool
@@ -175,7 +215,9 @@ class Aps:
     def _next_counter(self, destination: int) -> int:
         for _ in range(256):
             counter = self.next_counter()
-            if (destination, counter) not in self._pending:
+            if (destination, counter, None) not in self._pending and not self._fragmentation.is_sending(
+                destination, counter
+            ):
                 break
         return counter
 
@@ -203,17 +245,16 @@ class Aps:
 
     def _left(self, pending: _Pending, *, ok: bool) -> None:
         """The frame has gone, or the next hop did not take it."""
-        frame, destination = pending.frame, pending.request.destination
-        if frame.ack_request:
-            if self._pending.get((destination, frame.counter)) is pending:
+        if pending.frame.ack_request:
+            if self._pending.get(pending.key) is pending:
                 # A sleeping child has the message, but may answer only when it asks again.
-                wait = ACK_WAIT + (self._nwk.seconds_asleep(destination) if ok else 0.0)
+                wait = ACK_WAIT + (self._nwk.seconds_asleep(pending.request.destination) if ok else 0.0)
                 pending.timer = self._timeline.after(wait, self._not_acknowledged, pending)
             return
         pending.on_sent(SendStatus.OK if ok else SendStatus.DELIVERY_FAILED)
 
     def _not_acknowledged(self, pending: _Pending) -> None:
-        key = (pending.request.destination, pending.frame.counter)
+        key = pending.key
         if pending.retries >= MAX_RETRIES:
             del self._pending[key]
             self._counters.aps_data_tx_unicast_failed += 1
@@ -229,12 +270,17 @@ class Aps:
         )
         try:
             self._transmit(pending)
-        except (AddressUnknown, NoLinkKey) as error:
+        except (AddressUnknown, NoLinkKey, PayloadTooLong) as error:
             del self._pending[key]
             self._station.facts.say(
                 self._station.name, "aps.failed", destination=key[0], counter=key[1], why=str(error)
             )
             pending.on_sent(SendStatus.DELIVERY_FAILED)
+
+    def _give_up(self, pending: _Pending) -> None:
+        if pending.timer is not None:
+            pending.timer.cancel()
+        self._soon(pending.on_sent, SendStatus.DELIVERY_FAILED)
 
     def _loop_back(self, frame: ApsFrame, request: SendRequest, on_sent: OnSent) -> None:
         address = self._nwk.address
@@ -312,14 +358,26 @@ class Aps:
         return opened
 
     def _hear_acknowledgement(self, source: int, frame: ApsFrame) -> None:
-        pending = self._pending.get((source, frame.counter))
+        fragment = frame.fragment
+        if fragment is None:
+            self._hear_acknowledged((source, frame.counter, None), frame)
+        elif self.host_fragments:
+            for bit in range(ACK_BITS):
+                if (fragment.ack_bits or 0) >> bit & 1:
+                    self._hear_acknowledged((source, frame.counter, fragment.block + bit), frame)
+        else:
+            self._fragmentation.hear_acknowledgement(source, frame, fragment)
+
+    def _hear_acknowledged(self, key: _Key, frame: ApsFrame) -> None:
+        source = key[0]
+        pending = self._pending.get(key)
         if pending is None:
             return
         sent = pending.frame
         if frame.cluster != sent.cluster or frame.profile != sent.profile or frame.security != sent.security:
             self._station.drop("aps", "an acknowledgement of something else", source=source)
             return
-        del self._pending[source, frame.counter]
+        del self._pending[key]
         if pending.timer is not None:
             pending.timer.cancel()
         self._counters.aps_data_tx_unicast_success += 1
@@ -341,7 +399,7 @@ class Aps:
             )
             return
         if frame.fragment is not None:
-            self._station.drop("aps", "a fragment: fragmentation is not modelled", source=source)
+            self._hear_fragment(Hop(frame, nwk_frame, lqi, rssi), frame.fragment)
             return
         if frame.ack_request and not broadcast:
             self._acknowledge(frame, source)
@@ -351,6 +409,12 @@ class Aps:
             self._counters.aps_data_rx_broadcast += 1
         else:
             self._counters.aps_data_rx_unicast += 1
+        self._hand_up(frame, nwk_frame, lqi, rssi)
+
+    def _hand_up(
+        self, frame: ApsFrame, nwk_frame: NwkFrame, lqi: int, rssi: int, block: Block | None = None
+    ) -> None:
+        source = nwk_frame.source
         self._on_message(
             Received(
                 source,
@@ -361,7 +425,7 @@ class Aps:
                 frame.destination_endpoint if frame.group is None else BROADCAST_ENDPOINT,
                 frame.payload,
                 frame.security,
-                broadcast,
+                nwk_frame.destination >= BROADCAST_LOWEST,
                 lqi,
                 rssi,
                 frame.counter,
@@ -370,8 +434,55 @@ class Aps:
                 nwk_frame.sequence,
                 nwk_frame.destination,
                 nwk_frame.source_ieee is not None,
+                block,
             )
         )
+
+    def _hear_fragment(self, hop: Hop, fragment: Fragment) -> None:
+        frame, nwk_frame = hop.frame, hop.nwk_frame
+        if nwk_frame.destination >= BROADCAST_LOWEST or not frame.ack_request:
+            self._station.drop("aps", "a fragment that asks for no acknowledgement", source=nwk_frame.source)
+            return
+        try:
+            block = block_of(fragment)
+        except WireError as error:
+            self._station.drop("aps", str(error), source=nwk_frame.source)
+            return
+        if self.host_fragments and frame.destination_endpoint != DEVICE_OBJECTS:
+            self._counters.aps_data_rx_unicast += 1
+            self._hand_up(frame, nwk_frame, hop.lqi, hop.rssi, block)
+        else:
+            self._fragmentation.hear(hop, block)
+
+    # What the pump of long messages asks for. See ``fragmentation.Frames``.
+
+    def transmit_block(
+        self, request: SendRequest, counter: int, block: Block, octets: bytes, on_left: Callable[[], None]
+    ) -> None:
+        """Send one block of a long message, sealed anew each time. Raises NodeError."""
+        frame = _data_frame(request, counter)._replace(payload=octets, fragment=fragment_of(block))
+        sealed = self._sealed(frame, request.destination) if frame.security else frame.to_bytes()
+        self._nwk.send(request.destination, sealed, lambda _: on_left(), radius=request.radius)
+
+    def acknowledge_blocks(self, origin: Origin, fragment: Fragment) -> None:
+        """Send the acknowledgement of some blocks, sealed as they were. Raises NodeError."""
+        ack = ApsFrame(
+            FrameType.ACK,
+            origin.counter,
+            origin.source_endpoint,
+            origin.cluster,
+            origin.profile,
+            origin.destination_endpoint,
+            security=origin.aps_secured,
+            fragment=fragment,
+        )
+        octets = self._sealed(ack, origin.sender) if ack.security else ack.to_bytes()
+        self._nwk.send(origin.sender, octets, _ignore)
+
+    def hear_message(self, hop: Hop, payload: bytes) -> None:
+        """A long message is complete."""
+        self._counters.aps_data_rx_unicast += 1
+        self._hand_up(hop.frame._replace(payload=payload), hop.nwk_frame, hop.lqi, hop.rssi)
 
     def _acknowledge(self, frame: ApsFrame, source: int) -> None:
         ack = ApsFrame(
@@ -396,6 +507,27 @@ class Aps:
         if len(heard) > REMEMBERED:
             del heard[next(iter(heard))]
         return at is not None and now - at < MEMORY
+
+
+def _data_frame(request: SendRequest, counter: int) -> ApsFrame:
+    broadcast = request.destination >= BROADCAST_LOWEST
+    delivery = Delivery.UNICAST
+    if broadcast:
+        delivery = Delivery.BROADCAST if request.group is None else Delivery.GROUP
+    return ApsFrame(
+        FrameType.DATA,
+        counter,
+        request.destination_endpoint,
+        request.cluster,
+        request.profile,
+        request.source_endpoint,
+        request.payload,
+        delivery,
+        request.group,
+        request.aps_security,
+        request.aps_ack and not broadcast,
+        fragment=None if request.block is None else fragment_of(request.block),
+    )
 
 
 def _ignore(ok: bool) -> None:  # noqa: FBT001 - the shape of an OnDone

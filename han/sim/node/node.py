@@ -11,11 +11,13 @@ import random
 from collections.abc import Callable, Sequence
 
 from han.facts import Facts
+from han.fragments import FragmentSettings, Origin
 from han.sim.air.medium import Air
 from han.sim.air.timeline import Timeline
 from han.sim.node.aps import Aps, largest_payload
 from han.sim.node.children import Children
 from han.sim.node.commands import ApsCommands
+from han.sim.node.fragmentation import acknowledgement
 from han.sim.node.indirect import Address
 from han.sim.node.join import ALL_CHANNELS, HeardNetwork, Joiner, Stage
 from han.sim.node.mac import Mac
@@ -79,6 +81,7 @@ class Node:
     ``capability`` is the MAC capability octet (0x8F coordinator, 0x8E mains router, 0x8C mains end
     device, 0x80 end device that sleeps). ``poll`` is how often an end device asks its parent.
     ``dice`` decides backoffs, addresses and sequence numbers; ``store`` is what a flash memory would keep.
+    ``fragments`` says how long messages travel.
     Callbacks are called from within the simulation, at the timeline's ``now``.
     """
 
@@ -94,6 +97,7 @@ class Node:
         capability: int,
         store: NodeStore | None = None,
         poll: PollSettings | None = None,
+        fragments: FragmentSettings | None = None,
     ) -> None:
         self.eui64 = eui64
         self.name = name
@@ -111,7 +115,14 @@ class Node:
         )
         self._mac = Mac(station, air, self._hear_frame)
         self._nwk = Nwk(station, self._mac, self._hear_data, self._hear_network_command)
-        self._aps = Aps(station, self._nwk, self._has_endpoint, self._hear_message, self._hear_sealed_command)
+        self._aps = Aps(
+            station,
+            self._nwk,
+            self._has_endpoint,
+            self._hear_message,
+            self._hear_sealed_command,
+            fragments=fragments or FragmentSettings(),
+        )
         self._commands = ApsCommands(station, self._aps, self._hear_command)
         self.trust = TrustCentre(station, self._nwk, self._commands, self._tell)
         """The Trust Centre: ``trust.transient[eui64] = link_key``, ``trust.policy``, ``trust.link_keys``."""
@@ -166,6 +177,15 @@ class Node:
     def groups(self) -> set[int]:
         """The groups whose messages the node hears."""
         return self._aps.groups
+
+    @property
+    def host_fragments(self) -> bool:
+        """Whether a host cuts and reassembles long messages, fragment by fragment."""
+        return self._aps.host_fragments
+
+    @host_fragments.setter
+    def host_fragments(self, does: bool) -> None:
+        self._aps.host_fragments = does
 
     @property
     def permits_joining(self) -> bool:
@@ -305,15 +325,27 @@ class Node:
     def send(self, request: SendRequest, on_sent: Callable[[SendStatus], object]) -> int:
         """Send an APS message; ``on_sent`` is called once, never inside this call. Gives the APS counter.
 
+        What does not fit one frame travels in fragments, if it is to be acknowledged and no host does the
+        cutting.
+
         Raises:
             NetworkIsDown: outside a network.
-            PayloadTooLong: if it does not fit one frame.
+            PayloadTooLong: if it does not fit one frame, or not as many as may be.
             NoLinkKey, AddressUnknown: if APS security is asked for and cannot be had.
         """
-        if not self._nwk.authorised:
-            raise NetworkIsDown(_DOWN)
+        self._must_be_up()
         self._poller.attend()
         return self._aps.send(request, on_sent)
+
+    def acknowledge(self, origin: Origin, first: int, bits: int) -> None:
+        """Acknowledge fragments for a host that reassembles: bit n for block ``first + n``.
+
+        Raises:
+            NetworkIsDown: outside a network.
+            NoLinkKey, AddressUnknown: if they came under APS security, and it cannot be had any more.
+        """
+        self._must_be_up()
+        self._aps.acknowledge_blocks(origin, acknowledgement(first, bits))
 
     # Between the layers
 

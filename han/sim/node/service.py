@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from han.fragments import Block
 from ota.eui64 import Eui64
 
 
@@ -17,7 +18,7 @@ class NodeError(Exception):
 
 
 class PayloadTooLong(NodeError):  # noqa: N818 - the name says what is so
-    """An APS payload does not fit one frame."""
+    """An APS payload does not fit one frame, or not even as many as a message may have."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
@@ -76,7 +77,8 @@ class SendRequest:
 
     ``destination`` is a short address; 0xFFFC, 0xFFFD and 0xFFFF are the broadcast addresses. ``group``
     makes it a group message (then ``destination`` is a broadcast address). ``radius`` 0 means the stack's
-    default.
+    default. With ``block`` the payload is a fragment that a host has cut; ``counter`` is then the APS counter
+    that the first fragment got, None for the first one itself.
     """
 
     destination: int
@@ -89,6 +91,8 @@ class SendRequest:
     aps_security: bool = False
     radius: int = 0
     group: int | None = None
+    block: Block | None = None
+    counter: int | None = None
 
 
 class SendStatus(IntEnum):
@@ -125,6 +129,8 @@ class Received:
     """The short address it was sent to: ours or a broadcast address."""
     carried_source_eui64: bool = False
     """The NWK header itself held the sender's EUI-64 (EZSP: incomingSenderEui64Handler)."""
+    block: Block | None = None
+    """Which fragment of its message it is, for a host that reassembles them."""
 
 
 class DeviceUpdate(IntEnum):

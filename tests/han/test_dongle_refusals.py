@@ -149,12 +149,6 @@ def test_the_ninth_broadcast_within_nine_seconds_is_too_many(host, version):
     assert host.answered(host.start(host.broadcast())).status == 0
 
 
-def test_a_fragment_is_refused_because_none_can_be_sent(host, version):
-    answer = host.answered(host.start(host.unicast(0x1234, options=0x8140)))
-
-    assert answer.status == pick(version, 0x70, 0x02)
-
-
 def test_a_send_command_cut_anywhere_is_an_invalid_command(host, version):
     whole = host.unicast(0x1234, b"0123456789")[4:]
 

@@ -55,7 +55,7 @@ NOT_THE_HOSTS: Final = 0xFF
 ANSWERED_AFTER: Final = 0.03
 """About when the stack's own answer to a ZDO request is through; it does not tell us."""
 ACKNOWLEDGED_WITHIN: Final = 6.4
-"""How long a host may take to acknowledge a fragment: as long as its sender keeps asking, four times 1.6 s."""
+"""How long a host may take to acknowledge a fragment: its sender repeats it for four times 1.6 s."""
 VIA_BINDING: Final = 2
 VIA_ADDRESS_TABLE: Final = 1
 

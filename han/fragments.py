@@ -106,11 +106,14 @@ class Outgoing:
         """What a block's header says of it."""
         return Block(index, None if index else self.count)
 
-    def left(self, index: int, now: float) -> None:
-        """The block has gone: pause, and wait for its acknowledgement, from now on."""
+    def left(self, index: int, now: float, asleep: float = 0.0) -> None:
+        """The block has gone: pause, and wait for its acknowledgement, from now on.
+
+        ``asleep`` is how much longer that may take because its receiver sleeps.
+        """
         self._free_at = max(self._free_at, now + self._settings.interframe_delay)
         if index in self._attempts:
-            self._deadline = now + self._settings.ack_wait
+            self._deadline = now + self._settings.ack_wait + asleep
 
     def acknowledged(self, first: int, bits: int, now: float) -> None:
         """An acknowledgement came: bit n says whether block ``first + n`` has arrived.

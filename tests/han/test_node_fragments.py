@@ -339,3 +339,17 @@ def test_a_hosts_fragment_that_is_sent_again_too_early_ends_the_first_attempt():
     street.timeline.run(street.timeline.now + 30.0)
 
     assert ended == [("first", SendStatus.DELIVERY_FAILED), ("second", SendStatus.DELIVERY_FAILED)]
+
+
+def test_a_long_message_reaches_a_device_that_sleeps_and_comes_from_it():
+    street = Neighbourhood(7)
+    hub, device = street.hub(), street.node("ppmid", 0x80)
+    assert street.join(hub, device).ok
+    street.timeline.run(street.timeline.now + 60.0)
+
+    assert street.send(hub, device, LONG, aps_security=True) is SendStatus.OK
+    street.timeline.run(street.timeline.now + 60.0)
+    assert street.send(device, hub, LONG, aps_security=True) is SendStatus.OK
+
+    for name in ("hub", "ppmid"):
+        assert [heard.payload for heard in street.messages[name]] == [LONG]

@@ -457,15 +457,26 @@ class Aps:
     # What the pump of long messages asks for. See ``fragmentation.Frames``.
 
     def transmit_block(
-        self, request: SendRequest, counter: int, block: Block, octets: bytes, on_left: Callable[[], None]
+        self,
+        request: SendRequest,
+        counter: int,
+        block: Block,
+        octets: bytes,
+        on_left: Callable[[float], None],
     ) -> None:
-        """Send one block of a long message, sealed anew each time. Raises NodeError."""
+        """Send one block of a long message. See ``Frames``."""
         frame = _data_frame(request, counter)._replace(payload=octets, fragment=fragment_of(block))
-        sealed = self._sealed(frame, request.destination) if frame.security else frame.to_bytes()
-        self._nwk.send(request.destination, sealed, lambda _: on_left(), radius=request.radius)
+        destination = request.destination
+        sealed = self._sealed(frame, destination) if frame.security else frame.to_bytes()
+        self._nwk.send(
+            destination,
+            sealed,
+            lambda ok: on_left(self._nwk.seconds_asleep(destination) if ok else 0.0),
+            radius=request.radius,
+        )
 
     def acknowledge_blocks(self, origin: Origin, fragment: Fragment) -> None:
-        """Send the acknowledgement of some blocks, sealed as they were. Raises NodeError."""
+        """Send the acknowledgement of some blocks. See ``Frames``. Raises NodeError."""
         ack = ApsFrame(
             FrameType.ACK,
             origin.counter,

@@ -6,6 +6,7 @@ What is decided stands in `han.fragments`; here are the timers, and the frames t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from han.fragments import (
@@ -43,9 +44,17 @@ class Frames(Protocol):
     """What the application support layer does for long messages."""
 
     def transmit_block(
-        self, request: SendRequest, counter: int, block: Block, octets: bytes, on_left: Callable[[], None]
+        self,
+        request: SendRequest,
+        counter: int,
+        block: Block,
+        octets: bytes,
+        on_left: Callable[[float], None],
     ) -> None:
-        """Send one block, sealed anew each time. Raises NodeError."""
+        """Send one block, sealed anew each time. Raises NodeError.
+
+        ``on_left`` hears that it has gone, and how much longer a receiver that sleeps may take to answer.
+        """
 
     def acknowledge_blocks(self, origin: Origin, fragment: Fragment) -> None:
         """Send an acknowledgement, sealed as the blocks were."""
@@ -156,7 +165,7 @@ class Fragmentation:
                         key[1],
                         machine.name(index),
                         machine.octets(index),
-                        lambda index=index: self._left(key, sending, index),  # type: ignore[misc] # bound early
+                        partial(self._left, key, sending, index),
                     )
                 case Ended(delivered=delivered):
                     self._end(key, sending, None if delivered else "no acknowledgement")
@@ -177,9 +186,9 @@ class Fragmentation:
         sending.machine.tick(self._timeline.now)
         self._go_on(key, sending)
 
-    def _left(self, key: tuple[int, int], sending: _Sending, index: int) -> None:
+    def _left(self, key: tuple[int, int], sending: _Sending, index: int, asleep: float) -> None:
         if self._sending.get(key) is sending:
-            sending.machine.left(index, self._timeline.now)
+            sending.machine.left(index, self._timeline.now, asleep)
             self._go_on(key, sending)
 
     def _end(self, key: tuple[int, int], sending: _Sending, why: str | None) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from node_neighbourhood import OTA, SMART_ENERGY, Neighbourhood, Replayer, message
+from node_neighbourhood import OTA, SLEEPY, SMART_ENERGY, Neighbourhood, Replayer, message
 
 from han.fragments import Block, FragmentSettings
 from han.sim.air.medium import Clear, Lossy
+from han.sim.node.poll import PollSettings
 from han.sim.node.service import PayloadTooLong, SendRequest, SendStatus
 from han.sim.wire.aps import ApsFrame, FrameType
 from han.sim.wire.mac import MacFrame
@@ -124,7 +125,8 @@ def test_a_larger_window_needs_fewer_acknowledgements(window):
 
 @pytest.mark.parametrize("aps_security", [False, True])
 def test_with_five_percent_loss_every_long_message_arrives_once_and_in_order(aps_security):
-    street, hub, device = joined(Lossy(Clear(), rate=0.05, seed=7))
+    street, hub, device = joined()
+    street.air.path = Lossy(Clear(), rate=0.05, seed=7)
     messages = [bytes((number,)) + LONG[1:] for number in range(20)]
 
     for one in messages:
@@ -136,7 +138,8 @@ def test_with_five_percent_loss_every_long_message_arrives_once_and_in_order(aps
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("aps_security", [False, True])
 def test_with_twenty_percent_loss_what_is_said_to_have_arrived_has_arrived_once(aps_security, seed):
-    street, hub, device = joined(Lossy(Clear(), rate=0.2, seed=seed), seed)
+    street, hub, device = joined(seed=seed)
+    street.air.path = Lossy(Clear(), rate=0.2, seed=seed)
     messages = [bytes((number,)) + LONG[1:] for number in range(10)]
 
     fates = [street.send(device, hub, one, aps_security=aps_security) for one in messages]
@@ -343,7 +346,7 @@ def test_a_hosts_fragment_that_is_sent_again_too_early_ends_the_first_attempt():
 
 def test_a_long_message_reaches_a_device_that_sleeps_and_comes_from_it():
     street = Neighbourhood(7)
-    hub, device = street.hub(), street.node("ppmid", 0x80)
+    hub, device = street.hub(), street.node("ppmid", SLEEPY, poll=PollSettings(long=6.0))
     assert street.join(hub, device).ok
     street.timeline.run(street.timeline.now + 60.0)
 

@@ -107,6 +107,14 @@ class Neighbourhood:
         self.timeline.run(self.timeline.now + 2.0)
         return results[0]
 
+    def come_back(self, node: Node, *, secured: bool = True) -> JoinResult:
+        """Let a device rejoin, and wait until that has ended and its announcements are out."""
+        results: list[JoinResult] = []
+        node.rejoin(results.append, secured=secured)
+        self.run_until(lambda: bool(results))
+        self.timeline.run(self.timeline.now + 2.0)
+        return results[0]
+
     def run_until(self, done: Callable[[], bool], limit: float = 600.0) -> None:
         """Let time pass until ``done``; fails when nothing is planned or too much time has passed."""
         end = self.timeline.now + limit
@@ -141,6 +149,16 @@ class Deaf:
 
     def arrivals(self, flight, listeners):
         return [] if self.lost(flight) else listeners
+
+
+class Wall:
+    """A path on which two radios do not hear each other any more."""
+
+    def __init__(self) -> None:
+        self.between = set()
+
+    def arrivals(self, flight, listeners):
+        return [one for one in listeners if {flight.sender, one} != self.between]
 
 
 class Replayer:

@@ -11,6 +11,7 @@ from node_neighbourhood import (
     SLEEPY,
     Deaf,
     Neighbourhood,
+    Wall,
     install_code_key,
     message,
 )
@@ -38,16 +39,6 @@ def village(poll: PollSettings = GAS_METER, seed: int = 7, path=None) -> tuple[N
     street.timeline.run(street.timeline.now + 60.0)
     street.flights.clear()
     return street, hub, device
-
-
-class Wall:
-    """A path on which two radios do not hear each other any more."""
-
-    def __init__(self) -> None:
-        self.between = set()
-
-    def arrivals(self, flight, listeners):
-        return [one for one in listeners if {flight.sender, one} != self.between]
 
 
 def questions(street: Neighbourhood) -> list[float]:

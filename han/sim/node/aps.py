@@ -115,6 +115,8 @@ class Aps:
         self._fragmentation = Fragmentation(station, fragments, self)
         self._heard: dict[int, dict[int, float]] = {}
         self._life = 0
+        self.on_silence: Callable[[int], object] = _ignore_silence
+        """Called with the short address of who left a message unacknowledged, however often it was sent."""
         self.groups: set[int] = set()
         """The groups whose messages we hear."""
         self.host_fragments = False
@@ -262,6 +264,7 @@ class Aps:
                 self._station.name, "aps.failed", destination=key[0], counter=key[1], why="no acknowledgement"
             )
             pending.on_sent(SendStatus.DELIVERY_FAILED)
+            self.on_silence(key[0])
             return
         pending.retries += 1
         self._counters.aps_data_tx_unicast_retry += 1
@@ -543,3 +546,7 @@ def _data_frame(request: SendRequest, counter: int) -> ApsFrame:
 
 def _ignore(ok: bool) -> None:  # noqa: FBT001 - the shape of an OnDone
     """An acknowledgement that is lost is sent again when the message is repeated."""
+
+
+def _ignore_silence(_: int) -> None:
+    """Nobody minds."""

@@ -61,10 +61,14 @@ class Children:
 
     def start(self) -> None:
         """The network is up (again): the children that flash remembers have their whole time anew."""
-        self._mac.sleepers = {child.nwk for child in self._children.values() if child.sleeps}
+        self.note_sleepers()
         for eui64 in self._children:
             self._heard(eui64)
         self._watch()
+
+    def note_sleepers(self) -> None:
+        """Let what is sent to sleeping children wait, and what is sent to anybody else not."""
+        self._mac.sleepers = {child.nwk for child in self._children.values() if child.sleeps}
 
     def stop(self) -> None:
         """Power was lost, or the network left."""

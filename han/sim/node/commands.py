@@ -55,9 +55,16 @@ class ApsCommands:
         """The APS frame that carries ``command`` without a seal of its own."""
         return ApsFrame(FrameType.COMMAND, self._aps.next_counter(), payload=command.to_bytes()).to_bytes()
 
-    def send(self, destination: int, octets: bytes, *, network_secured: bool) -> None:
-        """Send an APS frame made by ``sealed`` or ``plain``."""
-        self._aps.send_command(destination, octets, _ignore, secured=network_secured)
+    def send(
+        self,
+        destination: int,
+        octets: bytes,
+        *,
+        network_secured: bool,
+        on_done: Callable[[bool], object] | None = None,
+    ) -> None:
+        """Send an APS frame made by ``sealed`` or ``plain``; ``on_done(ok)`` once the next hop has it."""
+        self._aps.send_command(destination, octets, on_done or _ignore, secured=network_secured)
 
     def receive(self, frame: ApsFrame, nwk_frame: NwkFrame, sealer: Eui64 | None, octets: bytes) -> None:
         """An APS command arrived, still sealed if it is."""

@@ -1,4 +1,7 @@
-"""A node on its way into a network: scan, associate, wait for the network key; or rejoin with the key it has.
+"""A node on its way into a network: scan, associate, wait for the network key; or come back into it.
+
+Who holds the network key rejoins with it (secured). Who does not, because it slept while the key was changed,
+asks in plain and gets the network key of today from the Trust Centre, under the link key that they share.
 
 The stages are those of ``Stage``; each has one timer, and its end without an answer is the failure that
 ``_OVERDUE`` names. A parent that refuses or stays silent makes room for the next best one that was heard.
@@ -108,6 +111,7 @@ class Joiner:
         self._candidates: list[HeardNetwork] = []
         self._parent: HeardNetwork | None = None
         self._link_key: bytes | None = None
+        self._secured = True
         self._address = NO_SHORT_ADDRESS
         self._polls = 0
         self._failure = JoinStatus.NO_NETWORK
@@ -132,11 +136,12 @@ class Joiner:
         self._mac.address(BROADCAST, NO_SHORT_ADDRESS)
         self._scan(channels, self._choose_open)
 
-    def rejoin(self, on_done: Callable[[JoinResult], object]) -> None:
-        """Come back into the stored network, on whichever channel it is now."""
+    def rejoin(self, on_done: Callable[[JoinResult], object], *, secured: bool = True) -> None:
+        """Come back into the stored network, on whichever channel it is now, with or without its key."""
         network = self._station.store.network
         assert network is not None
         self._link_key = None
+        self._secured = secured
         self._on_done = on_done
         self._failure = JoinStatus.NO_NETWORK
         self._poller.stop()
@@ -307,6 +312,9 @@ class Joiner:
             self._station.drop("aps", "a network key for somebody else")
             return
         store = self._station.store
+        if self._link_key is None and command.source != store.trust_centre:
+            self._station.drop("aps", "a network key from somebody else", device=str(command.source))
+            return
         store.trust_centre = command.source
         store.link_keys[command.source] = joining_key
         self._commands.joining_key = None
@@ -331,7 +339,7 @@ class Joiner:
         assert store.network is not None
         store.network = replace(store.network, channel=parent.channel, pan_id=parent.pan_id)
         self._mac.address(parent.pan_id, store.network.nwk)
-        self._nwk.start(store.network.nwk)
+        self._nwk.start(store.network.nwk, with_keys=self._secured)
         self._poller.start(parent.parent)
         self._enter(Stage.REJOINING, REJOIN_WAIT, self._overdue)
         self._nwk.send(
@@ -341,6 +349,7 @@ class Joiner:
             frame_type=NwkFrameType.COMMAND,
             radius=1,
             named=True,
+            secured=self._secured,
         )
 
     def hear_rejoin_response(self, response: RejoinResponse) -> None:
@@ -354,9 +363,15 @@ class Joiner:
         assert store.network is not None
         assert parent is not None
         self._address = response.network_address
-        store.network = replace(store.network, nwk=response.network_address)
         self._mac.address(parent.pan_id, response.network_address)
-        self._arrive(parent)
+        if self._secured:
+            store.network = replace(store.network, nwk=response.network_address)
+            self._arrive(parent)
+            return
+        assert store.trust_centre is not None  # checked before we began
+        self._nwk.start(response.network_address, with_keys=False)
+        self._commands.joining_key = store.link_keys[store.trust_centre]
+        self._enter(Stage.WAITING_FOR_KEY, KEY_WAIT, self._overdue)
 
     # Ends
 

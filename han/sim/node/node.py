@@ -30,12 +30,14 @@ from han.sim.node.service import (
     DeviceLeft,
     DeviceUpdate,
     JoinResult,
+    KeySwitched,
     NetworkDown,
     NetworkIsDown,
     NetworkIsUp,
     NetworkParameters,
     NetworkUp,
     NodeEvent,
+    NoLinkKey,
     NotAskedFor,
     Orphaned,
     Received,
@@ -73,6 +75,8 @@ from ota.eui64 import Eui64
 
 ZDO_ENDPOINT = 0
 ALL_ENDPOINTS = 0xFF
+SILENCES_ALLOWED = 3
+"""So many messages in a row that the Trust Centre leaves unacknowledged, and the network is thought lost."""
 
 
 class Node:
@@ -129,6 +133,8 @@ class Node:
         self.children = Children(station, self._mac, self._nwk, self._tell)
         """The children of a router, and how patient it is with those that sleep."""
         self._mac.on_expired = self._not_asked_for
+        self._aps.on_silence = self._unanswered
+        self._silences = 0
         self._parent = Parent(
             station,
             self._mac,
@@ -280,19 +286,25 @@ class Node:
         self._nwk.forget_all()
         self._joiner.join(link_key, channels, on_done)
 
-    def rejoin(self, on_done: Callable[[JoinResult], object]) -> None:
-        """Come back into the stored network under its network key (secured rejoin), through the best parent.
+    def rejoin(self, on_done: Callable[[JoinResult], object], *, secured: bool = True) -> None:
+        """Come back into the stored network through the best parent.
+
+        ``secured``: under the network key that we hold. Otherwise the Trust Centre gives us the one of today,
+        under the link key that we share with it.
 
         Raises:
             NetworkIsDown: no network is stored.
             NetworkIsUp: a join is under way.
+            NoLinkKey: not ``secured``, and no key is shared with the Trust Centre.
         """
         if self._joiner.stage is not Stage.IDLE:
             raise NetworkIsUp("a join is under way: wait for its end")
         if self.store.network is None:
             raise NetworkIsDown("no network is stored: join one first")
+        if not secured and self.store.trust_centre not in self.store.link_keys:
+            raise NoLinkKey("no link key is shared with the Trust Centre: join anew")
         self._aps.abandon()
-        self._joiner.rejoin(on_done)
+        self._joiner.rejoin(on_done, secured=secured)
 
     def scan(self, channels: Sequence[int], on_scanned: Callable[[list[HeardNetwork]], object]) -> None:
         """Ask on each channel who is there (active scan).
@@ -406,6 +418,15 @@ class Node:
         if self._joiner.stage is Stage.IDLE:
             self._tell(Orphaned("the parent does not answer"))
 
+    def _unanswered(self, destination: int) -> None:
+        """The Trust Centre left a message of ours unanswered: perhaps the network key is another one now."""
+        if destination != COORDINATOR or self.nwk == COORDINATOR:
+            return
+        self._silences += 1
+        if self._silences >= SILENCES_ALLOWED and self._joiner.stage is Stage.IDLE:
+            self._silences = 0
+            self._tell(Orphaned("the Trust Centre does not answer"))
+
     def _not_asked_for(self, address: Address) -> None:
         if not isinstance(address, Eui64):
             self._tell(NotAskedFor(address))
@@ -436,6 +457,8 @@ class Node:
 
     def _hear_data(self, frame: NwkFrame, sealer: Eui64 | None, lqi: int, rssi: int) -> None:
         self._poller.attend()
+        if frame.source == COORDINATOR:
+            self._silences = 0
         self._aps.receive(frame, sealer, lqi, rssi)
 
     def _hear_message(self, message: Received) -> None:
@@ -466,11 +489,9 @@ class Node:
             case TransportNetworkKey() if not network_secured:
                 self._joiner.hear_key(command, link_secured=link_secured)
             case TransportNetworkKey() if source == COORDINATOR:
-                self.store.alternate_keys[command.key_sequence] = command.key
-                self._nwk.take_keys()
+                self._hear_next_key(command)
             case SwitchKey() if network_secured and source == COORDINATOR:
-                if self.store.switch_key(command.key_sequence):
-                    self._nwk.take_keys()
+                self._hear_switch(command)
             case UpdateDevice() if network_secured and command.status in _UPDATES:
                 if command.status != DeviceUpdate.DEVICE_LEFT:
                     self.children.forget(command.device)  # it has another parent now
@@ -483,6 +504,21 @@ class Node:
                 self._parent.remove(command.target)
             case _:
                 self._station.drop("aps", "a command that is not for us to obey", source=source)
+
+    def _hear_next_key(self, command: TransportNetworkKey) -> None:
+        network = self.store.network
+        if network is None or command.key_sequence == network.key_sequence:
+            return  # the key of today, told again
+        self.store.keep_key(command.key_sequence, command.key)
+        self._nwk.take_keys()
+
+    def _hear_switch(self, command: SwitchKey) -> None:
+        if self.store.switch_key(command.key_sequence):
+            self._nwk.take_keys()
+            self._station.facts.say(
+                self.name, "network.key_switched", sequence=command.key_sequence, how="told"
+            )
+            self._tell(KeySwitched(command.key_sequence))
 
     def _hear_network_command(self, frame: NwkFrame, sealer: Eui64 | None, lqi: int, rssi: int) -> None:  # noqa: ARG002
         try:

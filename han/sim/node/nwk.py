@@ -27,6 +27,7 @@ from han.sim.wire.nwk import (
     open_frame,
     seal,
 )
+from han.sim.wire.nwk_commands import RejoinRequest
 from ota.eui64 import Eui64
 
 DEFAULT_RADIUS: Final = 30
@@ -42,6 +43,7 @@ SEAL: Final = 18
 MAX_PAYLOAD: Final = MAX_FRAME - 8 - SEAL
 """The most octets an APS frame may have in one secured network frame without optional fields."""
 _ROUTE_DISCOVERY: Final = 1
+_REJOIN_REQUEST: Final = bytes((RejoinRequest.COMMAND_ID,))
 
 OnNwkFrame = Callable[[NwkFrame, Eui64 | None, int, int], object]
 """Called with a frame in plain, who sealed it (None if nobody did), LQI and RSSI."""
@@ -75,11 +77,17 @@ class Nwk:
         """Whether we hold the network key."""
         return bool(self._key)
 
-    def start(self, address: int) -> None:
-        """Be in a network under this address, with the keys of the store (none, while joining)."""
+    def start(self, address: int, *, with_keys: bool = True) -> None:
+        """Be in a network under this address, with the keys of the store (none, while joining).
+
+        Without them we rejoin as somebody who does not know the network key of today.
+        """
         self.address = address
         self._names = {nwk: eui64 for eui64, nwk in self._store.addresses.items()}
-        self.take_keys()
+        if with_keys:
+            self.take_keys()
+        else:
+            self._keys, self._key = {}, b""
 
     def take_keys(self) -> None:
         """Use the network keys that the store holds now."""
@@ -227,7 +235,7 @@ class Nwk:
                 if opened is None:
                     return
                 frame, sealer = opened
-            elif self._key:
+            elif self._key and not self._may_be_plain(frame):
                 self._station.drop("nwk", "not secured", source=frame.source)
                 return
         except WireError as error:
@@ -256,6 +264,11 @@ class Nwk:
             or (destination == BROADCAST_RX_ON and self._station.hears_when_idle)
             or (destination == BROADCAST_ROUTERS and self._station.is_router)
         )
+
+    def _may_be_plain(self, frame: NwkFrame) -> bool:
+        """Who lost the network key can only ask in plain to come back (Zigbee 3.6.1.4.2.2)."""
+        is_rejoin = frame.type is FrameType.COMMAND and frame.payload[:1] == _REJOIN_REQUEST
+        return is_rejoin and self._station.is_router
 
     def _open(self, octets: bytes, frame: NwkFrame) -> tuple[NwkFrame, Eui64] | None:
         counters = self._station.counters
@@ -290,6 +303,9 @@ class Nwk:
         if fresh_key and self._store.switch_key(auxiliary.key_sequence):
             # The first frame under a key that waits is the switch itself (4.3.1.2).
             self.take_keys()
+            self._station.facts.say(
+                self._station.name, "network.key_switched", sequence=self._key_sequence, how="heard"
+            )
         heard[auxiliary.source] = auxiliary.counter + 1
         return opened, auxiliary.source
 

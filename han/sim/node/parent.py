@@ -169,9 +169,10 @@ class Parent:
         self._commands.send(child.nwk, tunnel.frame, network_secured=False)
 
     def rejoin(self, request: RejoinRequest, frame: NwkFrame, sealer: Eui64 | None) -> None:
-        """A device that holds the network key wants us as its parent."""
+        """A device wants us as its parent: one that holds the network key, or, in plain, one that lost it."""
         eui64 = frame.source_ieee
-        if eui64 is None or eui64 != sealer or not (self._station.is_router and self._nwk.authorised):
+        proven = eui64 == sealer or sealer is None
+        if eui64 is None or not proven or not (self._station.is_router and self._nwk.authorised):
             self._station.drop(
                 "nwk", "a rejoin request that does not say or prove whose it is", source=frame.source
             )
@@ -184,22 +185,27 @@ class Parent:
         self._nwk.send(
             frame.source,
             response.to_bytes(),
-            lambda ok: self._answered_rejoin(eui64, frame.source, nwk, request.capability, ok=ok),
+            lambda ok: self._answered_rejoin(request, frame, eui64, nwk, ok=ok),
             frame_type=NwkFrameType.COMMAND,
             radius=1,
             named=True,
             destination_ieee=eui64,
+            secured=frame.security,
         )
 
-    def _answered_rejoin(self, eui64: Eui64, old: int, nwk: int, capability: int, *, ok: bool) -> None:
-        if old != nwk or not ok:
-            self._mac.sleepers.discard(old)
-        if ok:
-            self._rejoined(eui64, nwk, capability)
-
-    def _rejoined(self, eui64: Eui64, nwk: int, capability: int) -> None:
-        self._take_in(eui64, nwk, capability)
-        self._report(eui64, nwk, DeviceUpdate.SECURED_REJOIN)
+    def _answered_rejoin(
+        self, request: RejoinRequest, frame: NwkFrame, eui64: Eui64, nwk: int, *, ok: bool
+    ) -> None:
+        child = self._children.get(eui64)
+        if frame.source != nwk or not ok:
+            self._children.note_sleepers()
+        if not ok:
+            return
+        # What a child said under the network key is not changed by somebody who says it in plain.
+        if frame.security or child is None or child.nwk != nwk:
+            self._take_in(eui64, nwk, request.capability)
+        update = DeviceUpdate.SECURED_REJOIN if frame.security else DeviceUpdate.UNSECURED_REJOIN
+        self._report(eui64, nwk, update)
 
     def remove(self, eui64: Eui64, *, rejoin: bool = False) -> bool:
         """Send a child away (a Leave that it has to obey); False if it is none of ours."""

@@ -206,8 +206,15 @@ class DeviceLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySwitched:
+    """The network key with this sequence number is in use now."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Orphaned:
-    """The node has no parent any more and has to rejoin; ``why`` says what happened."""
+    """The node has lost touch with its network and has to rejoin; ``why`` says what happened."""
 
     why: str
 
@@ -233,6 +240,7 @@ NodeEvent = (
     | DeviceJoined
     | DeviceAnnounced
     | DeviceLeft
+    | KeySwitched
     | Orphaned
     | NotAskedFor
     | KeyVerified

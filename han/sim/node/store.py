@@ -113,7 +113,13 @@ class NodeStore:
     def enter(self, network: NetworkParameters) -> None:
         """Remember a network that was formed or joined."""
         self.network = network
+        self.alternate_keys.clear()
         self.heard.clear()
+        self._changed()
+
+    def keep_key(self, key_sequence: int, key: bytes) -> None:
+        """Keep a network key that is going to be used; an older one that waited gives way."""
+        self.alternate_keys = {key_sequence: key}
         self._changed()
 
     def switch_key(self, key_sequence: int) -> bool:

@@ -3,6 +3,9 @@
 A device gets the network key only under a link key that is known for it by name: from its install code
 (``transient``) or from an earlier meeting (``link_keys``). The key that everybody knows opens nothing,
 unless the policy says so in words.
+
+The network key is changed in two steps: each device gets the next one, then everybody is told to switch. Who
+slept through it comes back by an unsecured rejoin and gets the network key of today under its link key.
 """
 
 from __future__ import annotations
@@ -12,12 +15,15 @@ from dataclasses import dataclass, field
 
 from han.sim.node.commands import ApsCommands
 from han.sim.node.nwk import Nwk
-from han.sim.node.service import DeviceJoined, DeviceUpdate, JoinDecision, NodeEvent
+from han.sim.node.service import DeviceJoined, DeviceUpdate, JoinDecision, KeySwitched, NodeEvent
 from han.sim.node.station import Station
 from han.sim.node.store import LinkKey
-from han.sim.wire.aps_commands import TransportNetworkKey, Tunnel
+from han.sim.wire.aps_commands import SwitchKey, TransportNetworkKey, Tunnel
+from han.sim.wire.nwk import BROADCAST_ALL
 from han.sim.wire.seal import KeyIdentifier
 from ota.eui64 import Eui64
+
+_EVERYBODY = Eui64(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,8 @@ class TrustCentre:
             self._say_refused(eui64, why)
             self._on_event(DeviceJoined(eui64, nwk, parent, status, JoinDecision.DENY_JOIN))
             return
-        self._expect_counters_anew(eui64)
+        if status is DeviceUpdate.UNSECURED_JOIN:
+            self._expect_counters_anew(eui64)
         self._send_network_key(eui64, nwk, parent, link_key)
         self._on_event(DeviceJoined(eui64, nwk, parent, status, JoinDecision.USE_PRECONFIGURED_KEY))
 
@@ -91,10 +98,66 @@ class TrustCentre:
             self._station.store.on_change()
         self._station.facts.say(self._station.name, "join.authorised", device=str(eui64))
 
+    # The next network key
+
+    def broadcast_next_key(self, key: bytes) -> None:
+        """Give everybody the next network key, under the one of today. It is not used before the switch."""
+        command = TransportNetworkKey(
+            key, self._keep_next_key(key), destination=_EVERYBODY, source=self._station.eui64
+        )
+        self._commands.send(BROADCAST_ALL, self._commands.plain(command), network_secured=True)
+        self._station.facts.say(self._station.name, "network.next_key_sent", device="everybody")
+
+    def send_next_key(self, eui64: Eui64, nwk: int, key: bytes) -> bool:
+        """Give one device the next network key, under its link key; False if it shares none with us."""
+        entry = self.link_keys.get(eui64)
+        if entry is None:
+            return False
+        command = TransportNetworkKey(
+            key, self._keep_next_key(key), destination=eui64, source=self._station.eui64
+        )
+        octets = self._commands.sealed(command, entry.key, KeyIdentifier.KEY_TRANSPORT)
+        self._commands.send(nwk, octets, network_secured=True)
+        self._station.facts.say(self._station.name, "network.next_key_sent", device=str(eui64))
+        return True
+
+    def switch_key(self) -> bool:
+        """Tell everybody to use the next network key, and use it; False if none was given out."""
+        waiting = self._station.store.alternate_keys
+        sequence = self._next_sequence()
+        if sequence not in waiting:
+            return False
+        self._commands.send(
+            BROADCAST_ALL,
+            self._commands.plain(SwitchKey(sequence)),
+            network_secured=True,
+            on_done=lambda _: self._switched(sequence),
+        )
+        return True
+
+    def _switched(self, sequence: int) -> None:
+        if not self._station.store.switch_key(sequence):
+            return
+        self._nwk.take_keys()
+        self._station.facts.say(self._station.name, "network.key_switched", sequence=sequence, how="ordered")
+        self._on_event(KeySwitched(sequence))
+
+    def _next_sequence(self) -> int:
+        network = self._station.store.network
+        assert network is not None
+        return (network.key_sequence + 1) & 0xFF
+
+    def _keep_next_key(self, key: bytes) -> int:
+        sequence = self._next_sequence()
+        self._station.store.keep_key(sequence, key)
+        return sequence
+
     def _judge(self, eui64: Eui64, status: DeviceUpdate) -> tuple[bytes | None, str]:
         known = self.link_keys.get(eui64)
-        if status is DeviceUpdate.UNSECURED_REJOIN and not (self.policy.allow_unsecured_rejoins and known):
-            return None, "rejoining without the network key is not allowed"
+        if status is DeviceUpdate.UNSECURED_REJOIN:
+            if not self.policy.allow_unsecured_rejoins:
+                return None, "rejoining without the network key is not allowed"
+            return None if known is None else known.key, "it shares no link key with us: let it join anew"
         if not self.policy.allow_joins:
             return None, "the Trust Centre lets nobody in"
         if known is not None:

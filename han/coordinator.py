@@ -1,11 +1,11 @@
 """The hub's end of the home area network: admit, key, send, receive.
 
-The coordinator knows the devices that were admitted, by EUI-64, and where each of them is at the moment. It
-hands up what they send, refuses what anybody else sends, and says who joined, moved and left. The devices are
-the hub's own list: zigpy neither keeps nor interviews them.
+The coordinator knows the devices that were admitted, by EUI-64, and where each of them is at the moment (see
+`han.admission`). It hands up what they send, refuses what anybody else sends, and says who joined, moved,
+left and agreed a key. The devices are the hub's own list: zigpy neither keeps nor interviews them.
 
-A device proves that it is in the network by its announcement or by its first message; that the Trust Centre
-sent it a key proves nothing, because a device with another install code cannot read it.
+Protected clusters (`han.clusters`) go under a device's link key, in both directions, and not at all before
+the key is established (`han.establishment`). The coordinator decides that; who sends need not know.
 
 When the dongle goes away, everything under way fails with `RadioGone`, and the coordinator keeps trying to
 bring the same network up again.
@@ -17,8 +17,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from bellows.ash import NcpFailure
@@ -26,14 +25,26 @@ from bellows.exception import EzspError
 from bellows.types import sl_Status
 from zigpy.exceptions import ControllerException, DeliveryError
 
-from han.errors import HanError, OurError, SurroundingsError
+from han.admission import Admitted, DeviceState, Doorstep, Roll
+from han.errors import HanError, OurError, SurroundingsError, TheirError
+from han.establishment import Agreed, Establishment, Hands, Outcome
 from han.facts import Facts
 from han.network_memory import Network, NetworkMemory
 from han.radio import NetworkSettings, RadioSettings, open_radio
+from han.security.certificate import Credentials
 from han.security.install_code import link_key
-from han.stack import Message, Stack
-from han.zcl import OTA_CLUSTER, SMART_ENERGY_PROFILE
+from han.security.key_establishment import Settings as KeyEstablishmentSettings
+from han.stack import Arrival, Message, Stack
+from han.zcl import (
+    KEY_ESTABLISHMENT_CLUSTER,
+    OTA_CLUSTER,
+    SMART_ENERGY_PROFILE,
+    ZclFrame,
+    default_response,
+    is_default_response,
+)
 from ota.eui64 import Eui64
+from ota.status import Status
 
 LARGEST_PAYLOAD = 82
 """Octets of ZCL frame that fit one 802.15.4 frame with NWK security, direct or not, without source
@@ -49,6 +60,7 @@ _FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0
 _MATCH_DESC_REQ = 0x0006
 _SIMPLE_DESC_REQ = 0x0004
 _IEEE_ADDR_REQ = 0x0001
+_MGMT_LEAVE_REQ = 0x0034
 
 _BUSY = (
     sl_Status.ZIGBEE_MAX_MESSAGE_LIMIT_REACHED,
@@ -85,26 +97,8 @@ class RadioBusy(HanError):  # noqa: N818 - as above
     """The dongle has no room for another message; nothing was sent. Try again in a moment."""
 
 
-class DeviceState(StrEnum):
-    """How far a device has come."""
-
-    ADMITTED = "admitted"
-    JOINED = "joined"
-    LEFT = "left"
-
-
-@dataclass(slots=True)
-class Admitted:
-    """A device that may be in the network: what the hub keeps of it over a restart. Holds no key.
-
-    ``endpoint`` is the one with its OTA client, None while nobody knows.
-    """
-
-    eui64: Eui64
-    device_type: str
-    nwk: int | None = None
-    endpoint: int | None = None
-    state: DeviceState = DeviceState.ADMITTED
+class NotSecured(HanError):  # noqa: N818 - as above
+    """The message needs the link key that has not been established with its device; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +125,29 @@ class DeviceLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSecured:
+    """A link key was established with a device: protected clusters are open to it."""
+
+    eui64: Eui64
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUnsecured:
+    """The link key of a device is gone; it has to establish another."""
+
+    eui64: Eui64
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInTrouble:
+    """A device tries to get in, or to establish a key, and fails: ``why`` is for a person."""
+
+    eui64: Eui64
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RadioLost:
     """The dongle is gone."""
 
@@ -142,7 +159,16 @@ class RadioBack:
     """The dongle and the network are there again."""
 
 
-Event = DeviceJoined | DeviceMoved | DeviceLeft | RadioLost | RadioBack
+Event = (
+    DeviceJoined
+    | DeviceMoved
+    | DeviceLeft
+    | DeviceSecured
+    | DeviceUnsecured
+    | DeviceInTrouble
+    | RadioLost
+    | RadioBack
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +180,26 @@ class Discovered:
     device_id: int
     input_clusters: tuple[int, ...]
     output_clusters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecuritySettings:
+    """How link keys are established, and what holds before they are.
+
+    Attributes:
+        credentials: what the hub proves itself with, for the EUI-64 of its dongle: one of each suite at most.
+        link_keys: the link key that a device has already, for its EUI-64, or None.
+        require_key_establishment: whether a device has to establish a key, unless its admission says
+            otherwise. False is for a laboratory whose devices have no certificate.
+        refusal: what the sender of an unprotected message is told; the older stacks say FAILURE.
+        key_establishment: times and limits.
+    """
+
+    credentials: Callable[[Eui64], Sequence[Credentials]] = lambda _: ()
+    link_keys: Callable[[Eui64], bytes | None] = lambda _: None
+    require_key_establishment: bool = True
+    refusal: Status = Status.NOT_AUTHORIZED
+    key_establishment: KeyEstablishmentSettings = field(default_factory=KeyEstablishmentSettings)
 
 
 OnMessage = Callable[[Eui64, int, bytes, bool], None]
@@ -168,24 +214,29 @@ class Coordinator:
         settings: RadioSettings,
         *,
         network: NetworkSettings,
-        devices: Sequence[Admitted],
+        security: SecuritySettings,
+        roll: Roll,
         facts: Facts,
         on_message: OnMessage,
         on_event: OnEvent,
     ) -> None:
         self._settings = settings
         self._network_settings = network
+        self._security = security
         self._memory = NetworkMemory(settings.state)
         self._facts = facts
         self._on_message = on_message
         self._on_event = on_event
-        self._devices = {device.eui64: device for device in devices}
-        self._by_nwk = {device.nwk: device for device in devices if device.nwk is not None}
+        self._roll = roll
+        self._doorstep = Doorstep()
+        self._establishment: Establishment | None = None
         self._endpoints: dict[tuple[Eui64, int], int] = {}
         self._strangers: dict[int, Eui64 | None] = {}
+        self._expected: dict[Eui64, float] = {}
         self._stack: Stack | None = None
         self._network: Network | None = None
         self._closing_joining: asyncio.TimerHandle | None = None
+        self._watching_doorstep: asyncio.TimerHandle | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
@@ -198,6 +249,8 @@ class Coordinator:
         facts: Facts,
         on_message: OnMessage,
         on_event: OnEvent,
+        security: SecuritySettings | None = None,
+        removed: Sequence[Eui64] = (),
     ) -> Self:
         """Open the radio and bring the network up.
 
@@ -208,13 +261,21 @@ class Coordinator:
             facts: where everything that happens is said.
             on_message: called with sender, cluster, ZCL frame and whether it came under APS security.
             on_event: called with each `Event`.
+            security: see `SecuritySettings`.
+            removed: those removed before, as `removed` gave them.
 
         Raises:
             OurError: if the settings cannot be.
             SurroundingsError: as `han.radio.open_radio`.
         """
         coordinator = cls(
-            settings, network=network, devices=devices, facts=facts, on_message=on_message, on_event=on_event
+            settings,
+            network=network,
+            security=security or SecuritySettings(),
+            roll=Roll(devices, removed),
+            facts=facts,
+            on_message=on_message,
+            on_event=on_event,
         )
         await coordinator._open(settings)
         return coordinator
@@ -239,12 +300,25 @@ class Coordinator:
     @property
     def devices(self) -> list[Admitted]:
         """All admitted devices, in the order of their admission."""
-        return list(self._devices.values())
+        return self._roll.devices
+
+    @property
+    def removed(self) -> tuple[Eui64, ...]:
+        """The devices that were removed last."""
+        return self._roll.removed
+
+    @property
+    def suites(self) -> int:
+        """Attribute 0x0000 of Key Establishment: a bit for each suite that the hub has a certificate of."""
+        return 0 if self._establishment is None else self._establishment.suites
 
     async def close(self) -> None:
         """Let the dongle go. The network stays in it, and the devices stay in the network."""
-        if self._closing_joining is not None:
-            self._closing_joining.cancel()
+        for timer in (self._closing_joining, self._watching_doorstep):
+            if timer is not None:
+                timer.cancel()
+        if self._establishment is not None:
+            await self._establishment.close()
         for task in [*self._tasks.values()]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -254,20 +328,31 @@ class Coordinator:
             await stack.shutdown()
 
     async def admit(
-        self, eui64: Eui64, install_code: bytes, device_type: str, seconds: int = LONGEST_PERMIT
-    ) -> None:
+        self,
+        eui64: Eui64,
+        install_code: bytes,
+        device_type: str,
+        seconds: int = LONGEST_PERMIT,
+        *,
+        establishes_keys: bool | None = None,
+    ) -> Admitted:
         """Let one device join, with the key of its install code and no other, within ``seconds``.
+
+        A link key from before is forgotten: at once if the device is not in the network, else when it joins.
+        One that the settings give ready takes its place, and the device counts as secured.
 
         Args:
             eui64: which device.
             install_code: the code from its label, with its CRC.
             device_type: in GB words, such as ``PPMID``; kept for the hub.
             seconds: 1 to 254. Another call may prolong the time that is left, and never shortens it.
+            establishes_keys: whether it has to agree a link key; None leaves that to the settings.
 
         Raises:
             han.security.errors.InstallCodeError: if the code is none.
             OurError: if ``seconds`` is out of range.
             RadioGone, RadioBusy: if the dongle could not be told.
+            han.key_table.KeyTableFull, han.key_table.KeyRefused: if it does not take the ready key.
         """
         if not 1 <= seconds <= LONGEST_PERMIT:
             raise OurError(f"joining can be open for 1 to {LONGEST_PERMIT} seconds, not {seconds}")
@@ -275,45 +360,97 @@ class Coordinator:
         stack = self._working()
         # The dongle has one window for all: a shorter one would shut out who was admitted before.
         seconds = max(seconds, self._seconds_left())
+        known = self._roll.find(eui64)
+        ready = self._security.link_keys(eui64)
         try:
             with self._asking(stack):
+                if known is None or known.state is not DeviceState.JOINED:
+                    await stack.key_table.erase(eui64)
                 await stack.admit(eui64, key, seconds)
+                if ready is not None:
+                    await stack.key_table.put(eui64, ready)
         except HanError:
             # Half of it may have been done; whoever was admitted before keeps the time that is left.
             self._close_joining_in(self._seconds_left())
             raise
-        device = self._devices.setdefault(eui64, Admitted(eui64, device_type))
-        device.device_type = device_type
+        if establishes_keys is None:
+            establishes_keys = self._security.require_key_establishment
+        device = self._roll.admit(eui64, device_type, establishes_keys=establishes_keys)
+        device.is_secured = device.is_secured or ready is not None
+        self._expected[eui64] = self._now() + seconds
         self._facts.say("hub", "join.open", device=str(eui64), device_type=device_type, seconds=seconds)
         self._close_joining_in(seconds)
+        return device
 
-    async def send(
-        self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True, aps_security: bool = False
-    ) -> None:
+    async def remove(self, eui64: Eui64) -> None:
+        """Strike a device off: it is asked to leave, its keys are erased; it stays out until admitted anew.
+
+        Raises:
+            UnknownDevice: if it was not admitted.
+            RadioGone, RadioBusy: if the dongle could not be told; then the device is still admitted.
+        """
+        device = self._roll.find(eui64)
+        if device is None:
+            raise UnknownDevice(f"{eui64} was not admitted")
+        stack = self._working()
+        with self._asking(stack):
+            if self._seconds_left():
+                await stack.shut_out(eui64, self._settings.entropy(16))
+            if device.nwk is not None:
+                # Before the key is erased: the request itself needs none, but its device may not be awake.
+                await self._dismiss(stack, device.nwk, eui64)
+            await stack.key_table.erase(eui64)
+        self._forget(eui64)
+        self._roll.remove(device)
+        self._facts.say("hub", "device.removed", device=str(eui64))
+
+    async def establish(self, eui64: Eui64) -> None:
+        """Ask a device for a new link key. What comes of it is told as an `Event`.
+
+        Raises:
+            UnknownDevice: if it was not admitted or has not joined.
+        """
+        device = self._roll.find(eui64)
+        if device is None or device.nwk is None:
+            raise UnknownDevice(f"{eui64} is not in the network")
+        if self._establishment is not None:
+            self._establishment.initiate(eui64)
+
+    async def send(self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True) -> None:
         """Send a ZCL frame to a device, and return once it has acknowledged it.
 
-        It goes to the endpoint that last spoke of this cluster, else to the one found by `discover`. Without
-        ``aps_ack`` the first hop's acknowledgement counts.
+        It goes to the endpoint that last spoke of this cluster, else to the one found by `discover`; if the
+        cluster is protected, under the device's link key. Without ``aps_ack`` the first hop's acknowledgement
+        counts.
 
         Raises:
             DeliveryFailed: it was not acknowledged; it may have arrived all the same.
             PayloadTooLong: it does not fit a frame; nothing was sent.
             UnknownDevice: it was not admitted or has not joined; nothing was sent.
+            NotSecured: it has no link key yet; nothing was sent.
             RadioBusy: the dongle has no room; nothing was sent.
             RadioGone: there is no dongle.
         """
-        device = self._devices.get(to)
+        device = self._roll.find(to)
         if device is None:
             raise UnknownDevice(f"{to} was not admitted")
         if device.nwk is None:
             raise UnknownDevice(f"{to} has not joined yet")
+        is_protected = device.protects(cluster)
+        if is_protected and not device.is_secured:
+            raise NotSecured(f"no link key has been established with {to} yet")
+        await self._deliver(device, device.nwk, cluster, zcl, aps_ack=aps_ack, aps_security=is_protected)
+
+    async def _deliver(
+        self, device: Admitted, nwk: int, cluster: int, zcl: bytes, *, aps_ack: bool, aps_security: bool
+    ) -> None:
         limit = LARGEST_PAYLOAD - (APS_SECURITY_OVERHEAD if aps_security else 0)
         if len(zcl) > limit:
             raise PayloadTooLong(len(zcl), limit)
         stack = self._working()
-        endpoint = self._endpoints.get((to, cluster), device.endpoint) or await self._found(device)
+        endpoint = self._endpoints.get((device.eui64, cluster), device.endpoint) or await self._found(device)
         with self._asking(stack, len(zcl)):
-            await stack.send(device.nwk, endpoint, cluster, zcl, aps_ack=aps_ack, aps_security=aps_security)
+            await stack.send(nwk, endpoint, cluster, zcl, aps_ack=aps_ack, aps_security=aps_security)
 
     async def _found(self, device: Admitted) -> int:
         """The endpoint of a device that has not spoken yet."""
@@ -331,7 +468,7 @@ class Coordinator:
             DeliveryFailed: it did not answer.
             RadioBusy, RadioGone: as `send`.
         """
-        device = self._devices.get(eui64)
+        device = self._roll.find(eui64)
         if device is None or device.nwk is None:
             raise UnknownDevice(f"{eui64} is not in the network")
         nwk = device.nwk.to_bytes(2, "little")
@@ -358,51 +495,78 @@ class Coordinator:
 
     def message(self, message: Message) -> None:
         """A Smart Energy message arrived."""
-        device = self._by_nwk.get(message.sender)
+        device = self._roll.at(message.sender)
         if device is None:
             self._ask_who_it_is(message.sender)
             return
         if device.state is not DeviceState.JOINED:
             self._joined(device, message.sender)
-        self._endpoints[device.eui64, message.cluster] = message.source_endpoint
-        self._on_message(device.eui64, message.cluster, message.payload, message.aps_secured)
+        cluster = message.cluster
+        self._endpoints[device.eui64, cluster] = message.source_endpoint
+        objection = device.objection(cluster, aps_secured=message.aps_secured)
+        if objection is not None:
+            self._refuse(device, message, objection)
+        elif cluster != KEY_ESTABLISHMENT_CLUSTER or not self._establishes(device, message.payload):
+            self._on_message(device.eui64, cluster, message.payload, message.aps_secured)
 
     def stray(self, sender: int, why: str) -> None:
         """A packet that is none of ours was dropped."""
         self._facts.say("hub", "message.refused", sender=f"{sender:#06x}", why=why)
 
-    def keyed(self, nwk: int, eui64: Eui64) -> None:
+    def keyed(self, nwk: int, eui64: Eui64, arrival: Arrival) -> None:
         """The Trust Centre let a device in, or saw it come back."""
-        device = self._devices.get(eui64)
-        self._facts.say("hub", "join.keyed", device=str(eui64), nwk=nwk, admitted=device is not None)
+        device = self._roll.find(eui64)
+        self._facts.say(
+            "hub",
+            "join.keyed",
+            device=str(eui64),
+            nwk=nwk,
+            admitted=device is not None,
+            arrival=arrival.name.lower().replace("_", " "),
+        )
+        if device is None:
+            return
+        comes_anew = arrival is Arrival.JOIN and self._is_expected(eui64) and device.is_secured
+        if comes_anew and self._security.link_keys(eui64) is None:
+            # It joins with its install code, and could not read what comes under the key that it had.
+            self._start(f"forget key {eui64}", self._forget_key(device, "it joins anew"))
         # Anybody may claim an address to the Trust Centre; a device that is in stays where it proved to be.
-        if device is not None and device.state is not DeviceState.JOINED:
-            self._place(device, nwk)
+        if device.state is not DeviceState.JOINED:
+            self._roll.place(device, nwk)
+        if arrival is not Arrival.SECURED_REJOIN:
+            self._doorstep.knocked(eui64, self._now())
+            self._watch_doorstep()
 
     def announced(self, nwk: int, eui64: Eui64) -> None:
         """A device says that it is in the network."""
         self._strangers.pop(nwk, None)
-        device = self._devices.get(eui64)
-        if device is None:
-            self._facts.say("hub", "device.refused", device=str(eui64), nwk=nwk, why="it was not admitted")
+        device = self._roll.find(eui64)
+        if device is not None:
+            self._joined(device, nwk)
             return
-        self._joined(device, nwk)
+        removed = self._roll.was_removed(eui64)
+        why = "it was removed" if removed else "it was not admitted"
+        self._facts.say("hub", "device.refused", device=str(eui64), nwk=nwk, why=why)
+        if removed:
+            self._start(f"dismiss {eui64}", self._dismiss_removed(nwk, eui64))
 
     def left(self, eui64: Eui64) -> None:
         """A device left the network."""
-        device = self._devices.get(eui64)
+        device = self._roll.find(eui64)
         if device is None or device.state is DeviceState.LEFT:
             return
         self._facts.say("hub", "device.left", device=str(eui64))
-        if device.nwk is not None and self._by_nwk.get(device.nwk) is device:
-            del self._by_nwk[device.nwk]
-        device.nwk = None
-        device.state = DeviceState.LEFT
+        self._forget(eui64)
+        self._roll.left(device)
         self._on_event(DeviceLeft(eui64))
 
     def denied(self, eui64: Eui64) -> None:
         """The Trust Centre refused a device."""
-        why = "joining is closed" if eui64 in self._devices else "it was not admitted"
+        why = "it was not admitted"
+        if self._roll.find(eui64) is not None:
+            why = "joining is closed"
+        elif self._roll.was_removed(eui64):
+            why = "it was removed"
         self._facts.say("hub", "join.refused", device=str(eui64), why=why)
 
     def lost(self, why: str) -> None:
@@ -418,10 +582,15 @@ class Coordinator:
 
     # Inside.
 
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def _joined(self, device: Admitted, nwk: int) -> None:
         moved = device.state is DeviceState.JOINED and device.nwk != nwk
         is_new = device.state is not DeviceState.JOINED
-        self._place(device, nwk)
+        self._doorstep.spoke(device.eui64)
+        self._strangers.pop(nwk, None)
+        self._roll.place(device, nwk)
         if is_new:
             device.state = DeviceState.JOINED
             self._facts.say("hub", "device.joined", device=str(device.eui64), nwk=nwk)
@@ -430,16 +599,136 @@ class Coordinator:
             self._facts.say("hub", "device.moved", device=str(device.eui64), nwk=nwk)
             self._on_event(DeviceMoved(device.eui64, nwk))
 
-    def _place(self, device: Admitted, nwk: int) -> None:
-        """Note where a device is; whoever was thought to be there is somewhere else."""
-        if device.nwk is not None and self._by_nwk.get(device.nwk) is device:
-            del self._by_nwk[device.nwk]
-        previous = self._by_nwk.get(nwk)
-        if previous is not None:
-            previous.nwk = None
-        device.nwk = nwk
-        self._by_nwk[nwk] = device
-        self._strangers.pop(nwk, None)
+    def _forget(self, eui64: Eui64) -> None:
+        """What is under way with a device that is gone is of no use."""
+        self._doorstep.spoke(eui64)
+        self._expected.pop(eui64, None)
+        if self._establishment is not None:
+            self._establishment.forget(eui64)
+
+    def _refuse(self, device: Admitted, message: Message, why: str) -> None:
+        """Drop a message that should have come under the link key, and tell its sender in the open."""
+        self._facts.say("hub", "message.refused", device=str(device.eui64), cluster=message.cluster, why=why)
+        try:
+            frame = ZclFrame.parse(message.payload)
+        except TheirError:
+            return
+        if not is_default_response(frame):
+            answer = default_response(frame, self._security.refusal)
+            self._start(
+                f"refuse {device.eui64} {message.cluster:#06x} {frame.sequence}",
+                self._say_no(device, message, answer),
+            )
+
+    async def _say_no(self, device: Admitted, message: Message, answer: bytes) -> None:
+        with contextlib.suppress(HanError):
+            await self._deliver(
+                device, message.sender, message.cluster, answer, aps_ack=True, aps_security=False
+            )
+
+    def _watch_doorstep(self) -> None:
+        if self._watching_doorstep is not None:
+            self._watching_doorstep.cancel()
+        due = self._doorstep.timer()
+        self._watching_doorstep = (
+            None if due is None else asyncio.get_running_loop().call_at(due, self._still_silent)
+        )
+
+    def _still_silent(self) -> None:
+        for eui64 in self._doorstep.tick(self._now()):
+            why = "it was sent the network key and did not speak: its install code may be another"
+            self._facts.say("hub", "join.failed", device=str(eui64), why=why)
+            self._on_event(DeviceInTrouble(eui64, why))
+        self._watch_doorstep()
+
+    def _is_expected(self, eui64: Eui64) -> bool:
+        """Whether it was admitted so lately that it may join with its install code."""
+        return self._expected.get(eui64, 0.0) > self._now()
+
+    async def _dismiss_removed(self, nwk: int, eui64: Eui64) -> None:
+        stack = self._stack
+        if stack is not None:
+            with contextlib.suppress(RadioBusy, RadioGone), self._asking(stack):
+                await self._dismiss(stack, nwk, eui64)
+
+    async def _dismiss(self, stack: Stack, nwk: int, eui64: Eui64) -> None:
+        """Ask a device to leave. One that does not hear it, or does not want to, is refused all the same."""
+        try:
+            # All zeros: itself; no flags: for good.
+            answer = await stack.ask(nwk, _MGMT_LEAVE_REQ, bytes(9))
+        except (DeliveryError, TimeoutError) as error:
+            self._facts.say("hub", "device.unreachable", device=str(eui64), why=f"asked to leave: {error}")
+        else:
+            status = answer[0] if answer else None
+            self._facts.say("hub", "device.dismissed", device=str(eui64), status=status)
+
+    # Keys.
+
+    def _establishes(self, device: Admitted, zcl: bytes) -> bool:
+        """Whether a frame of the Key Establishment cluster is for the machine; others ask for attributes."""
+        try:
+            frame = ZclFrame.parse(zcl)
+        except TheirError:
+            return False
+        if self._establishment is None or not (frame.is_cluster_command or is_default_response(frame)):
+            return False
+        self._establishment.receive(device.eui64, frame)
+        return True
+
+    def _hear_outcome(self, outcome: Outcome) -> None:
+        """A key establishment came to its end."""
+        device = self._roll.find(outcome.peer)
+        if device is None:
+            return
+        if isinstance(outcome, Agreed):
+            certificate = outcome.certificate
+            self._facts.say(
+                "hub",
+                "keys.established",
+                device=str(device.eui64),
+                suite=certificate.SUITE.name,
+                issuer=str(certificate.issuer),
+            )
+            self._secure(device)
+        else:
+            self._on_event(DeviceInTrouble(device.eui64, f"key establishment failed: {outcome.why}"))
+
+    def _secure(self, device: Admitted) -> None:
+        device.is_secured = True
+        self._on_event(DeviceSecured(device.eui64))
+
+    async def _send_establishing(self, to: Eui64, zcl: bytes) -> None:
+        await self.send(to, KEY_ESTABLISHMENT_CLUSTER, zcl)
+
+    async def _keep_key(self, eui64: Eui64, key: bytes) -> None:
+        if self._roll.find(eui64) is None:
+            raise UnknownDevice(f"{eui64} was removed meanwhile")
+        stack = self._working()
+        with self._asking(stack):
+            await stack.key_table.put(eui64, key)
+
+    async def _forget_key(self, device: Admitted, why: str) -> None:
+        stack = self._stack
+        if stack is not None:
+            with contextlib.suppress(RadioBusy, RadioGone), self._asking(stack):
+                await stack.forget_old_key(device.eui64)
+        self._unsecure(device, why)
+
+    def _unsecure(self, device: Admitted, why: str) -> None:
+        device.is_secured = False
+        self._facts.say("hub", "keys.gone", device=str(device.eui64), why=why)
+        self._on_event(DeviceUnsecured(device.eui64, why))
+
+    async def _compare_keys(self, stack: Stack) -> None:
+        """A dongle that was exchanged or reset has lost keys that the hub counts on."""
+        for device in self._roll.devices:
+            if not device.is_secured or await stack.key_table.has(device.eui64):
+                continue
+            self._unsecure(device, "the dongle has it no more")
+            if device.nwk is not None and self._establishment is not None:
+                self._establishment.initiate(device.eui64)
+
+    # Strangers, and the radio.
 
     def _ask_who_it_is(self, sender: int) -> None:
         """Drop a message from an address we do not know, and find out once whose it is."""
@@ -470,12 +759,9 @@ class Coordinator:
         if eui64 is None:
             self._strangers.pop(nwk, None)  # ask again when it speaks again
             return
-        device = self._devices.get(eui64)
-        if device is None:
+        self.announced(nwk, eui64)
+        if self._roll.find(eui64) is None:
             self._strangers[nwk] = eui64
-            self._facts.say("hub", "device.refused", device=str(eui64), nwk=nwk, why="it was not admitted")
-            return
-        self._joined(device, nwk)
 
     async def _open(self, settings: RadioSettings) -> None:
         stack = await open_radio(
@@ -484,6 +770,16 @@ class Coordinator:
         # No await in between: what is lost from here on is lost by this stack.
         self._network = stack.last_network
         self._stack = stack
+        if self._establishment is None:
+            self._establishment = Establishment(
+                self._security.credentials(self.eui64),
+                self._security.key_establishment,
+                self._settings.entropy,
+                Hands(self._send_establishing, self._keep_key, self._hear_outcome),
+                self._facts,
+            )
+        with contextlib.suppress(RadioBusy, RadioGone, DeliveryFailed), self._asking(stack):
+            await self._compare_keys(stack)
 
     async def _reopen(self, old: Stack) -> None:
         """Bring the same network up again, as often as it takes."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 import bellows.config
@@ -24,29 +25,53 @@ from bellows.zigbee.application import ControllerApplication
 from zigpy.exceptions import NetworkNotFormed
 
 from han import trust_centre_policy
-from han.errors import HanError, OurError, SurroundingsError
+from han.clusters import KEEP_ALIVE_CLUSTER, METERING_CLUSTER, TIME_CLUSTER
+from han.errors import OurError, SurroundingsError
+from han.key_table import KeyTable
 from han.network_memory import Network
-from han.zcl import OTA_CLUSTER, SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER
+from han.zcl import (
+    BASIC_CLUSTER,
+    KEY_ESTABLISHMENT_CLUSTER,
+    OTA_CLUSTER,
+    SMART_ENERGY_PROFILE,
+    TUNNELLING_CLUSTER,
+)
 from ota.eui64 import Eui64
 
 ENDPOINT = 1
 """Ours. zigpy wants an endpoint 1 to exist, and one is all that we need."""
 ENERGY_SERVICE_INTERFACE = 0x0500
-SERVED_CLUSTERS = (OTA_CLUSTER, TUNNELLING_CLUSTER)
-
-_SECURITY_MANAGER_FROM = 13
-"""EZSP version whose link keys are imported row by row; before, the dongle finds the row by itself."""
-_NO_ROW = 0xFF
-_NOBODY = zigpy.types.EUI64.deserialize(bytes(8))[0]
+SERVED_CLUSTERS = (
+    BASIC_CLUSTER,
+    TIME_CLUSTER,
+    OTA_CLUSTER,
+    KEEP_ALIVE_CLUSTER,
+    TUNNELLING_CLUSTER,
+    KEY_ESTABLISHMENT_CLUSTER,
+)
+USED_CLUSTERS = (METERING_CLUSTER, KEY_ESTABLISHMENT_CLUSTER)
+"""What our client side is there for: the flags that a meter reads, and to ask for a key."""
 
 COORDINATOR = 0x0000
 _ZDO_ENDPOINT = 0
 _ZDO_RESPONSE = 0x8000
 _DEVICE_ANNCE = 0x0013
 
+_KEYS_FOR_ALL = (
+    ezsp.EmberInitialSecurityBitmask.TRUST_CENTER_GLOBAL_LINK_KEY
+    | ezsp.EmberInitialSecurityBitmask.TRUST_CENTER_USES_HASHED_LINK_KEY
+)
 
-class LinkKeysFull(HanError):  # noqa: N818 - it names what happened
-    """The dongle has no room for another link key."""
+
+class Arrival(Enum):
+    """How a device came to the Trust Centre's notice (EmberDeviceUpdate)."""
+
+    SECURED_REJOIN = 0
+    """It came back with the network key that it had."""
+    JOIN = 1
+    """It associated as if new, and was sent the network key."""
+    UNSECURED_REJOIN = 3
+    """It came back without the network key, and was sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +94,7 @@ class Listener(Protocol):
     def stray(self, sender: int, why: str) -> None:
         """A packet that is none of ours was dropped."""
 
-    def keyed(self, nwk: int, eui64: Eui64) -> None:
+    def keyed(self, nwk: int, eui64: Eui64, arrival: Arrival) -> None:
         """The Trust Centre let a device in, or saw it come back, at this address."""
 
     def announced(self, nwk: int, eui64: Eui64) -> None:
@@ -115,7 +140,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
                 device_type=ENERGY_SERVICE_INTERFACE,
                 device_version=0,
                 input_clusters=list(SERVED_CLUSTERS),
-                output_clusters=[],
+                output_clusters=list(USED_CLUSTERS),
             )
         )
 
@@ -124,11 +149,39 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         self.config[bellows.config.CONF_EZSP_POLICIES] = trust_centre_policy.policies(self.ezsp_version)
         await super().start_network()
 
+    async def connect(self) -> None:
+        """As bellows does, and see that the key table is large enough, which nobody can change later."""
+        await super().connect()
+        await self.key_table.grow()
+
     async def _reset(self) -> None:
         """A reset makes the dongle forget its endpoints, and bellows would not tell them again."""
         await super()._reset()
+        await self.key_table.grow()
         self._created_device_endpoints.clear()
         await self.register_endpoints()
+
+    async def write_network_info(self, *, network_info: Any, node_info: Any) -> None:  # noqa: ANN401 - of zigpy
+        """Form the network so that every device has a link key of its own, in the key table.
+
+        bellows forms networks whose link keys are all derived from one secret (the hashed Trust Centre link
+        key). Whether the dongle then heeds a key that is imported for a device is an open question, and Smart
+        Energy has no use for the other: a Smart Energy Trust Centre of the vendor's sets neither bit.
+        """
+        set_state = self._ezsp.setInitialSecurityState
+
+        async def set_state_without(*, state: Any) -> Any:  # noqa: ANN401 - of bellows, untyped
+            state.bitmask &= ~_KEYS_FOR_ALL
+            return await set_state(state=state)
+
+        self._ezsp.setInitialSecurityState = set_state_without
+        try:
+            await super().write_network_info(network_info=network_info, node_info=node_info)
+        finally:
+            del self._ezsp.setInitialSecurityState
+
+    async def cleanup_tc_link_key(self, ieee: zigpy.types.EUI64) -> None:
+        """Nothing. bellows erases the link key of whoever is said to join: anybody may say so."""
 
     async def permit(self, time_s: int = 60, node: object = None) -> None:  # noqa: ARG002 - zigpy's signature
         """Closes joining; opens it never. bellows would import the well-known key even for closing it.
@@ -142,11 +195,6 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
 
     async def permit_gp(self, time_s: int) -> None:
         """Nothing: there is no Green Power in a GB network, and no endpoint 242 to send it from."""
-
-    async def cleanup_tc_link_key(self, ieee: zigpy.types.EUI64) -> None:
-        """Erases the old key of who joins anew, unless the key to join with stands in the same table."""
-        if trust_centre_policy.has_transient_keys(self.ezsp_version):
-            await super().cleanup_tc_link_key(ieee)
 
     def packet_received(self, packet: zigpy.types.ZigbeePacket) -> None:
         """Take every packet before zigpy, except those from our own dongle."""
@@ -169,9 +217,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     def handle_join(
         self, nwk: int, ieee: zigpy.types.EUI64, parent_nwk: int | None, *, handle_rejoin: bool = True
     ) -> None:
-        """Tell of it; zigpy would make a device of its own and interview it."""
-        del parent_nwk, handle_rejoin
-        self._listener.keyed(int(nwk), _eui64(ieee))
+        """Nothing: zigpy would make a device of its own and interview it. See `ezsp_callback_handler`."""
 
     def handle_leave(self, nwk: int, ieee: zigpy.types.EUI64) -> None:
         """Tell of it; zigpy would look for a device of its own."""
@@ -182,13 +228,18 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         """Nothing: the dongle routes. zigpy would broadcast a question for each device it does not know."""
 
     def ezsp_callback_handler(self, frame_name: str, args: list[Any]) -> None:
-        """Notice refused joins, which bellows passes over, and leave the rest to bellows."""
-        if frame_name == "trustCenterJoinHandler":
-            _, eui64, status, decision, _ = args
-            left = status == ezsp.EmberDeviceUpdate.DEVICE_LEFT
-            if decision == ezsp.EmberJoinDecision.DENY_JOIN and not left:
-                self._listener.denied(_eui64(eui64))
-        super().ezsp_callback_handler(frame_name, args)
+        """Take what the Trust Centre reports, of which bellows keeps much back, and leave it the rest."""
+        if frame_name != "trustCenterJoinHandler":
+            super().ezsp_callback_handler(frame_name, args)
+            return
+        nwk, address, status, decision, _ = args
+        eui64 = _eui64(address)
+        if status == ezsp.EmberDeviceUpdate.DEVICE_LEFT:
+            self._listener.left(eui64)
+        elif decision == ezsp.EmberJoinDecision.DENY_JOIN:
+            self._listener.denied(eui64)
+        else:
+            self._listener.keyed(int(nwk), eui64, Arrival(int(status)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of it, unless we closed the connection ourselves."""
@@ -244,19 +295,40 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         """The version that the dongle speaks."""
         return int(self._ezsp.ezsp_version)
 
+    @property
+    def key_table(self) -> KeyTable:
+        """The dongle's link keys."""
+        return KeyTable(self._ezsp)
+
     async def admit(self, eui64: Eui64, link_key: bytes, seconds: int) -> None:
         """Let this one device join with this key within ``seconds`` (up to 254).
 
         Raises:
-            LinkKeysFull: only on EZSP 4, where the key needs a row of the key table.
+            han.key_table.KeyTableFull: only on EZSP 4, where the key needs a row of the key table.
         """
         if not trust_centre_policy.has_transient_keys(self.ezsp_version):
             # bellows passes over the key in silence; the Trust Centre looks into its key table as well.
-            await self.set_link_key(eui64, link_key)
-        if self.ezsp_version < trust_centre_policy.SET_BY_BELLOWS_FROM:
-            await self._set_joining(trust_centre_policy.install_codes_only(self.ezsp_version))
+            await self.key_table.put(eui64, link_key)
+        policy = trust_centre_policy.install_codes_only(self.ezsp_version)
+        is_set_by_bellows = self.ezsp_version >= trust_centre_policy.SET_BY_BELLOWS_FROM
+        if not is_set_by_bellows:
+            await self._set_joining(policy)
         await self.permit_with_link_key(
             _zigpy_eui64(eui64), zigpy.types.KeyData.deserialize(link_key)[0], seconds
+        )
+        if is_set_by_bellows:
+            # It has set one under which nobody who lost the network key may come back.
+            await self._set_joining(policy)
+
+    async def forget_old_key(self, eui64: Eui64) -> None:
+        """Erase the key of a device that joins anew, unless the key to join with stands in its place."""
+        if trust_centre_policy.has_transient_keys(self.ezsp_version):
+            await self.key_table.erase(eui64)
+
+    async def shut_out(self, eui64: Eui64, nobodys_key: bytes) -> None:
+        """Let this device join no more, also while others may: the key that waits for it is nobody's."""
+        await self._ezsp.add_transient_link_key(
+            _zigpy_eui64(eui64), zigpy.types.KeyData.deserialize(nobodys_key)[0]
         )
 
     async def close_joining(self) -> None:
@@ -266,33 +338,6 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
 
     async def _set_joining(self, policy: int) -> None:
         await self._ezsp.setPolicy(policyId=ezsp.EzspPolicyId.TRUST_CENTER_POLICY, decisionId=policy)
-
-    async def link_key_rows(self) -> int:
-        """How many link keys the dongle's key table holds at most: one for each device that has its own."""
-        _, rows = await self._ezsp.getConfigurationValue(configId=ezsp.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
-        return int(rows)
-
-    async def set_link_key(self, eui64: Eui64, link_key: bytes) -> None:
-        """Give the dongle the link key that it shares with a device, in place of any other with that device.
-
-        Raises:
-            LinkKeysFull: if the key table has no row left.
-        """
-        address, key = _zigpy_eui64(eui64), zigpy.types.KeyData.deserialize(link_key)[0]
-        if self.ezsp_version < _SECURITY_MANAGER_FROM:
-            (status,) = await self._ezsp.addOrUpdateKeyTableEntry(address=address, linkKey=True, keyData=key)
-        else:
-            (row,) = await self._ezsp.findKeyTableEntry(address=address, linkKey=True)
-            if row == _NO_ROW:
-                # Asked for nobody's key, the dongle names its first free row.
-                (row,) = await self._ezsp.findKeyTableEntry(address=_NOBODY, linkKey=True)
-            (status,) = await self._ezsp.importLinkKey(index=row, address=address, key=key)
-        if ezsp.sl_Status.from_ember_status(status) != ezsp.sl_Status.OK:
-            raise LinkKeysFull(
-                f"the dongle keeps no link key for {eui64} ({status!r}): its key table has"
-                f" {await self.link_key_rows()} rows. Remove a device, or take a dongle whose firmware was"
-                " built with a larger key table"
-            )
 
     async def eui64_of(self, nwk: int) -> Eui64 | None:
         """Whose address this is, as far as the dongle's own tables know."""

@@ -14,7 +14,7 @@ from bellows.types import EzspDecisionBitmask, EzspDecisionId
 _BITS_FROM: Final = 8
 _TRANSIENT_KEYS_FROM: Final = 5
 SET_BY_BELLOWS_FROM: Final = _BITS_FROM
-"""The version from which bellows opens the policy by itself for a device with an install code."""
+"""The version from which bellows sets a policy of its own for a device with an install code."""
 
 
 def has_transient_keys(version: int) -> bool:
@@ -23,18 +23,28 @@ def has_transient_keys(version: int) -> bool:
 
 
 def closed(version: int) -> int:
-    """The policy at rest: no joins, no unsecured rejoins. bellows' default, 1, would allow joins."""
+    """The policy at rest: no joins. bellows' default, 1, would allow them.
+
+    A device that lost the network key may ask for it again: it comes under the link key that this device
+    alone shares with us, and whoever else asks cannot read it.
+    """
     if version < _BITS_FROM:
-        return int(EzspDecisionId.DISALLOW_ALL_JOINS_AND_REJOINS)
-    return int(EzspDecisionBitmask.DEFAULT_CONFIGURATION)
+        return int(EzspDecisionId.ALLOW_REJOINS_ONLY)
+    return int(EzspDecisionBitmask.ALLOW_UNSECURED_REJOINS)
 
 
 def install_codes_only(version: int) -> int:
-    """The policy while a device is expected, before bellows sets it: in comes who has a key of its own.
+    """The policy while a device is expected: in comes who has a key of its own.
 
     In EZSP 4 there is no such policy: whoever holds the preconfigured key may join too, so that key must be
     nobody's (see `han.radio`).
     """
+    if version >= _BITS_FROM:
+        return int(
+            EzspDecisionBitmask.ALLOW_JOINS
+            | EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY
+            | EzspDecisionBitmask.ALLOW_UNSECURED_REJOINS
+        )
     if version < _TRANSIENT_KEYS_FROM:
         return int(EzspDecisionId.ALLOW_PRECONFIGURED_KEY_JOINS)
     return int(EzspDecisionId.BDB_JOIN_USES_INSTALL_CODE_KEY)

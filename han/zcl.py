@@ -130,6 +130,11 @@ def default_response(to: ZclFrame, status: Status) -> bytes:
     ).to_bytes()
 
 
+def is_default_response(frame: ZclFrame) -> bool:
+    """Whether a frame is one, and so never answered by another."""
+    return not frame.is_cluster_command and frame.command_id == _DEFAULT_RESPONSE
+
+
 def encode_ota(command: Command, sequence: int, *, broadcast: bool = False) -> bytes:
     """An OTA command, or the Default Response to one, as a frame.
 
@@ -307,7 +312,7 @@ def decode_tunnel(frame: ZclFrame) -> TunnelCommand | DefaultResponse:
     Raises:
         TheirError: with the status to answer.
     """
-    if not frame.is_cluster_command and frame.command_id == _DEFAULT_RESPONSE:
+    if is_default_response(frame):
         return _read_default_response(frame)
     table = _TUNNEL_SERVER_COMMANDS if frame.from_server else _TUNNEL_CLIENT_COMMANDS
     read = table.get(frame.command_id)
@@ -380,7 +385,7 @@ def decode_key_establishment(frame: ZclFrame) -> key_establishment.Command | Def
     Raises:
         TheirError: with the status to answer. Malformed commands are for the machine to answer.
     """
-    if not frame.is_cluster_command and frame.command_id == _DEFAULT_RESPONSE:
+    if is_default_response(frame):
         return _read_default_response(frame)
     if not frame.is_cluster_command:
         raise TheirError(f"global command {frame.command_id:#04x} is none of ours", _UNSUPPORTED_GLOBAL)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from han.coordinator import SecuritySettings
 from hub.errors import OurError
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
@@ -58,6 +59,13 @@ class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pan_id: Annotated[int, Meta(ge=1, le=0xFFFE)] | None = None
 
 
+class SecuritySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[security]``: see `han.coordinator.SecuritySettings`."""
+
+    require_key_establishment: bool = False
+    refusal: Literal["not-authorized", "failure"] = "not-authorized"
+
+
 class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[mqtt]``: the broker's URL may stand here, so that its password stays off the command line."""
 
@@ -75,6 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     read_version_attempts: Annotated[int, Meta(ge=1)] = 3
     mqtt: MqttSection = MqttSection()
     network: NetworkSection = NetworkSection()
+    security: SecuritySection = SecuritySection()
     slot: SlotSection = SlotSection()
     ota: OtaSection = OtaSection()
 
@@ -91,6 +100,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigError(f"{path} cannot be read: {error}") from None
         except (msgspec.DecodeError, RecursionError) as error:  # the latter: nested too deep
             raise ConfigError(f"{path}: {error}") from None
+
+    def security_settings(self) -> SecuritySettings:
+        """How link keys are established; the hub's certificates and ready keys come from elsewhere."""
+        refusal = Status.NOT_AUTHORIZED if self.security.refusal == "not-authorized" else Status.FAILURE
+        return SecuritySettings(
+            require_key_establishment=self.security.require_key_establishment, refusal=refusal
+        )
 
     def settings(self) -> HubSettings:
         """What the hub makes of it.

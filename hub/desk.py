@@ -176,7 +176,13 @@ class Desk:
             if device in {self._staff.house.eui64, 0, 0xFFFF_FFFF_FFFF_FFFF}:
                 raise OurError(f"{device} is no address of a device")
             install_code = bytes.fromhex(request.install_code)
-            await self._staff.house.admit(device, install_code, request.device_type, request.seconds)
+            admitted = await self._staff.house.admit(
+                device,
+                install_code,
+                request.device_type,
+                request.seconds,
+                establishes_keys=request.key_establishment,
+            )
         except (RadioGone, RadioBusy) as error:
             code, why = "radio-down", str(error)
         except InstallCodeError as error:
@@ -184,7 +190,7 @@ class Desk:
         except HanError as error:
             code, why = "refused", str(error)
         else:
-            self._staff.devices.admitted(device, request.device_type)
+            self._staff.devices.admitted(admitted)
         self._facts.say("hub", "request.join", device=str(device), code=code, why=why)
         self._say(self._response("join", request, code=code, reason=why))
 

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from han.coordinator import Admitted, Coordinator, DeviceState, Event
+from han.admission import Admitted, DeviceState
+from han.coordinator import Coordinator, Event, SecuritySettings
 from han.facts import Facts
 from han.radio import NetworkSettings, RadioSettings
-from hub.memory import KnownDevice
+from hub.memory import Memory
 from ota.eui64 import Eui64
 
 
@@ -24,14 +25,29 @@ class House(Protocol):
         """The Communications Hub's own address."""
         ...
 
-    async def admit(self, eui64: Eui64, install_code: bytes, device_type: str, seconds: int = 254) -> None:
+    @property
+    def suites(self) -> int:
+        """A bit for each cryptographic suite in which the hub can establish link keys."""
+        ...
+
+    async def admit(
+        self,
+        eui64: Eui64,
+        install_code: bytes,
+        device_type: str,
+        seconds: int = 254,
+        *,
+        establishes_keys: bool | None = None,
+    ) -> Admitted:
         """Open the network for this device and its install code (CRC included)."""
         ...
 
-    async def send(
-        self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True, aps_security: bool = False
-    ) -> None:
-        """Send a ZCL frame; returns when the device's radio has acknowledged it."""
+    async def remove(self, eui64: Eui64) -> None:
+        """Ask this device to leave, forget its keys, and keep it out until it is admitted anew."""
+        ...
+
+    async def send(self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True) -> None:
+        """Send a ZCL frame, protected as its cluster wants; returns when the device's radio has it."""
         ...
 
     async def close(self) -> None:
@@ -47,14 +63,16 @@ class Ears:
     event: Callable[[Event], None]
 
 
-OpenHouse = Callable[[Sequence[KnownDevice], Ears], Awaitable[House]]
-"""Connects to the radio and brings the network up, with the devices that are known already."""
+OpenHouse = Callable[[Memory, Ears], Awaitable[House]]
+"""Connects to the radio and brings the network up, with the devices that are remembered."""
 
 
-def coordinator_at(radio: RadioSettings, network: NetworkSettings, facts: Facts) -> OpenHouse:
+def coordinator_at(
+    radio: RadioSettings, network: NetworkSettings, security: SecuritySettings, facts: Facts
+) -> OpenHouse:
     """The house behind a radio: bellows on a dongle, real or virtual."""
 
-    async def open_house(devices: Sequence[KnownDevice], ears: Ears) -> House:
+    async def open_house(memory: Memory, ears: Ears) -> House:
         admitted = [
             Admitted(
                 each.eui64,
@@ -62,8 +80,10 @@ def coordinator_at(radio: RadioSettings, network: NetworkSettings, facts: Facts)
                 nwk=each.nwk,
                 endpoint=each.endpoint,
                 state=DeviceState(each.state),
+                establishes_keys=each.establishes_keys,
+                is_secured=each.is_secured,
             )
-            for each in devices
+            for each in memory.devices
         ]
         return await Coordinator.start(
             radio,
@@ -72,6 +92,8 @@ def coordinator_at(radio: RadioSettings, network: NetworkSettings, facts: Facts)
             facts=facts,
             on_message=ears.message,
             on_event=ears.event,
+            security=security,
+            removed=memory.removed,
         )
 
     return open_house

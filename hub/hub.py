@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from han.clock import Utc
-from han.coordinator import DeviceJoined, DeviceLeft, DeviceMoved, Event, RadioBack, RadioLost
+from han.coordinator import Event, RadioBack, RadioLost
 from han.errors import TheirError
 from han.facts import Facts
 from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER, ZclFrame, default_response
@@ -155,7 +155,7 @@ class Hub:
             SurroundingsError: if the state belongs to another hub.
         """
         ears = _EarsOnHold()
-        house = await open_house(flash.memory.devices, ears.ears)
+        house = await open_house(flash.memory, ears.ears)
         try:
             hub = cls(settings, house, flash, mailbox, bearings)
         except SurroundingsError:
@@ -273,14 +273,14 @@ class Hub:
         if self._is_halted:
             return
         match event:
-            case DeviceJoined() | DeviceMoved() | DeviceLeft():
-                self.devices.moved(event)
             case RadioLost(why=why):
                 self._radio = f"down: {why}"[:512]
                 self._changed()
             case RadioBack():
                 self._radio = "up"
                 self._changed()
+            case _:
+                self.devices.heard(event)
 
     # What the parts tell.
 

@@ -51,6 +51,10 @@ class KnownDevice(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: int | None = None
     state: Literal["admitted", "joined", "left"] = "admitted"
     file_version: int | None = None
+    establishes_keys: bool = True
+    is_secured: bool = False
+    trouble: str = ""
+    """Why it does not get in, or gets no link key; empty once it does."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +69,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     ended: tuple[str, ...] = ()
     activations: tuple[PendingActivation, ...] = ()
     devices: tuple[KnownDevice, ...] = ()
+    removed: tuple[Eui64, ...] = ()
 
 
 def remember(known: tuple[str, ...], new: str) -> tuple[str, ...]:

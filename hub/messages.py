@@ -104,6 +104,9 @@ class JoinRequest(Message, frozen=True, kw_only=True):
     install_code: Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2}){8,18}$")]
     device_type: DeviceType
     seconds: Annotated[int, Meta(ge=1, le=254)] = 254
+    key_establishment: bool | None = None
+    """Whether it has to agree a link key by certificate before protected clusters are open to it; None leaves
+    that to the hub's configuration. False is for devices of a laboratory that have no certificate."""
 
     def __repr__(self) -> str:
         """Everything but the install code."""
@@ -199,6 +202,10 @@ class DeviceEntry(Struct, frozen=True, kw_only=True):
     state: Literal["admitted", "joined", "left"]
     file_version: Version | None = None
     """The version it last told by itself or by an 11.2, if it ever did."""
+    secured: bool = False
+    """Whether it shares a link key with the hub, so that protected clusters are open to it."""
+    trouble: Text = ""
+    """Why it does not get in, or gets no link key; empty if all is well or nothing is known."""
 
 
 class Response(Message, frozen=True, kw_only=True):

@@ -104,7 +104,9 @@ async def _serve(told: _Told) -> None:
     with _facts_file(facts, told.facts):
         running = await Hub.open(
             told.config.settings(),
-            open_house=coordinator_at(told.radio, _network(told.config), facts),
+            open_house=coordinator_at(
+                told.radio, _network(told.config), told.config.security_settings(), facts
+            ),
             flash=Flash(RealDisk(told.state)),
             mailbox=told.mailbox,
             bearings=Bearings.seeded(utc, facts, random.SystemRandom()),

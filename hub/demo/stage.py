@@ -17,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from han.clock import Utc
+from han.coordinator import SecuritySettings
 from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
+from han.security.lab_authority import lab_credentials
 from han.sim.dongle.houses import forget_house, register_house
 from han.sim.home import DeviceDescription, Home, Kind
 from han.sim.house import House
@@ -235,6 +237,9 @@ async def open_stage(
             extended_pan_id=Eui64(network_dice.getrandbits(64)),
             network_key=network_dice.randbytes(16),
         )
+        security = SecuritySettings(
+            credentials=lambda eui64: (lab_credentials(eui64),), require_key_establishment=False
+        )
         state = folder / "state"
         state.mkdir(mode=0o700)
         bearings = Bearings.seeded(utc, facts, chance.dice("hub"))
@@ -242,7 +247,7 @@ async def open_stage(
         async def open_hub() -> Hub:
             return await Hub.open(
                 HubSettings(),
-                open_house=coordinator_at(radio, network, facts),
+                open_house=coordinator_at(radio, network, security, facts),
                 flash=Flash(RealDisk(state)),
                 mailbox=MailboxSettings.in_simulation(broker.address, "hub"),
                 bearings=bearings,

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from han.coordinator import Admitted, Coordinator, Event
+from han.admission import Admitted
+from han.coordinator import Coordinator, Event, SecuritySettings
 from han.facts import Facts
 from han.radio import NetworkSettings, RadioSettings
 from han.security.install_code import with_crc
@@ -144,7 +145,13 @@ def settings(**changes: object) -> RadioSettings:
 
 
 async def start(
-    house: DongleHouse, ears: Ears, devices: list[Admitted] | None = None, **changes: object
+    house: DongleHouse,
+    ears: Ears,
+    devices: list[Admitted] | None = None,
+    *,
+    security: SecuritySettings | None = None,
+    removed: tuple[Eui64, ...] = (),
+    **changes: object,
 ) -> Coordinator:
     """A coordinator on the house's dongle."""
     return await Coordinator.start(
@@ -154,6 +161,8 @@ async def start(
         facts=house.facts,
         on_message=lambda *message: ears.messages.append(message),
         on_event=ears.events.append,
+        security=security or SecuritySettings(require_key_establishment=False),
+        removed=removed,
     )
 
 

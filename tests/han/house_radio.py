@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from han.coordinator import Coordinator, DeliveryFailed, Event
+from han.coordinator import Coordinator, DeliveryFailed, Event, SecuritySettings
 from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
 from han.sim.dongle.houses import forget_house, register_house
@@ -56,6 +56,7 @@ class RadioHub:
             facts=self.facts,
             on_message=self._message,
             on_event=self._event,
+            security=SecuritySettings(require_key_establishment=False),
         )
         self._sender = asyncio.create_task(self._send_on())
 

@@ -22,15 +22,15 @@ from dongle_house import (
 from zigpy.exceptions import ControllerException, DeliveryError
 
 import han.sim  # noqa: F401 - registers sim://
+from han.admission import Admitted, DeviceState
 from han.coordinator import (
     LARGEST_PAYLOAD,
-    Admitted,
     Coordinator,
     DeliveryFailed,
+    DeviceInTrouble,
     DeviceJoined,
     DeviceLeft,
     DeviceMoved,
-    DeviceState,
     Discovered,
     PayloadTooLong,
     RadioBack,
@@ -44,6 +44,7 @@ from han.security.errors import InstallCodeError
 from han.security.install_code import link_key
 from han.sim.air.medium import Clear, Lossy
 from han.sim.node.node import Node
+from han.stack import Arrival
 from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER
 from ota.eui64 import Eui64
 
@@ -100,20 +101,29 @@ async def test_a_device_with_its_install_code_joins_and_is_told_of_once(world):
 
     assert world.ears.events == [DeviceJoined(PPMID, node.nwk)]
     assert world.hub.devices == [
-        Admitted(PPMID, "PPMID", nwk=node.nwk, endpoint=None, state=DeviceState.JOINED)
+        Admitted(
+            PPMID,
+            "PPMID",
+            nwk=node.nwk,
+            endpoint=None,
+            state=DeviceState.JOINED,
+            establishes_keys=False,
+        )
     ]
 
 
 @on_both_dialects
-async def test_a_device_with_another_install_code_is_never_told_of(world):
+async def test_a_device_with_another_install_code_never_joins_and_is_reported_as_in_trouble(world):
     node = world.house.new_device()
     await world.hub.admit(PPMID, CODE, "PPMID")
 
     result = await world.house.join(node, link_key(OTHER_CODE))
-    await asyncio.sleep(10)
+    await asyncio.sleep(15)
 
     assert result.nwk is None
-    assert world.ears.events == []
+    assert [type(event) for event in world.ears.events] == [DeviceInTrouble]
+    assert "install code" in world.ears.events[0].why
+    assert [fact.device for fact in world.facts("join.failed")] == [str(PPMID)]
 
 
 async def test_a_device_that_was_not_admitted_stays_out_while_another_may_join(world):
@@ -229,15 +239,6 @@ async def test_the_largest_payload_arrives_and_one_octet_more_is_refused_before_
 
     assert (caught.value.size, caught.value.limit) == (83, 82)
     assert [len(message.payload) for message in heard] == [LARGEST_PAYLOAD]
-
-
-async def test_under_aps_security_nine_octets_fewer_fit(world):
-    await world.joined_device()
-
-    with pytest.raises(PayloadTooLong) as caught:
-        await world.hub.send(PPMID, OTA_CLUSTER, bytes(74), aps_security=True)
-
-    assert caught.value.limit == 73
 
 
 async def test_a_device_that_was_not_admitted_cannot_be_sent_to(world):
@@ -400,7 +401,17 @@ async def test_a_device_that_moved_while_the_hub_was_away_is_recognised_when_it_
     where = node.nwk
     await world.hub.close()
     await world.start(
-        [Admitted(PPMID, "PPMID", nwk=0x1234, endpoint=1, state=DeviceState.JOINED)], state=tmp_path
+        [
+            Admitted(
+                PPMID,
+                "PPMID",
+                nwk=0x1234,
+                endpoint=1,
+                state=DeviceState.JOINED,
+                establishes_keys=False,
+            )
+        ],
+        state=tmp_path,
     )
 
     await world.house.say(node, b"first")
@@ -426,7 +437,7 @@ async def test_a_device_that_rejoins_elsewhere_has_moved_once_it_has_proved_to_b
     await world.joined_device()
     where = world.hub.devices[0].nwk
 
-    world.hub.keyed(0x4321, PPMID)
+    world.hub.keyed(0x4321, PPMID, Arrival.SECURED_REJOIN)
     assert world.hub.devices[0].nwk == where
 
     world.hub.announced(0x4321, PPMID)

@@ -188,7 +188,8 @@ async def test_an_empty_dongle_gets_the_network_that_was_asked_for(house, tmp_pa
 
         assert await stack.network() == OURS
         assert home.node.endpoints[1].profile == 0x0109
-        assert home.node.endpoints[1].input_clusters == (0x0019, 0x0704)
+        assert home.node.endpoints[1].input_clusters == (0x0000, 0x000A, 0x0019, 0x0025, 0x0704, 0x0800)
+        assert home.node.endpoints[1].output_clusters == (0x0702, 0x0800)
         await stack.shutdown()
 
 

@@ -16,6 +16,7 @@ from han.zcl import SMART_ENERGY_PROFILE
 
 WELL_KNOWN = b"ZigBeeAlliance09"
 INSTALL_CODES_ONLY = int(EzspDecisionBitmask.ALLOW_JOINS | EzspDecisionBitmask.JOINS_USE_INSTALL_CODE_KEY)
+REJOINS_ONLY = int(EzspDecisionBitmask.ALLOW_UNSECURED_REJOINS)
 
 
 class Commands:
@@ -70,7 +71,7 @@ async def test_however_a_hub_starts_joining_stays_closed_and_no_key_is_given(
         await hub.close()
 
     assert commands.about("permitJoining") == [[0]]
-    assert set(commands.trust_centre_policies) == {int(EzspDecisionBitmask.DEFAULT_CONFIGURATION)}
+    assert set(commands.trust_centre_policies) == {REJOINS_ONLY}
     assert commands.keys == []
 
 
@@ -85,7 +86,11 @@ async def test_an_admission_gives_the_dongle_one_key_and_takes_the_permission_ba
 
     ((device, key, *_),) = commands.keys
     assert (device.serialize(), key.serialize()) == (PPMID.wire, link_key(CODE))
-    assert commands.trust_centre_policies == [INSTALL_CODES_ONLY, 0]
+    assert commands.trust_centre_policies == [
+        INSTALL_CODES_ONLY,  # bellows'
+        INSTALL_CODES_ONLY | REJOINS_ONLY,
+        REJOINS_ONLY,
+    ]
     assert commands.about("permitJoining") == [[60], [0]]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from hub_faulty_disk import FaultyDisk, PowerCutError
 
+from han.admission import Admitted
 from han.clock import Utc
 from han.coordinator import DeliveryFailed, DeviceJoined, PayloadTooLong, RadioGone, UnknownDevice
 from han.facts import Facts
@@ -293,19 +294,32 @@ class Radio:
     def __init__(self, house: FakeHouse, ears) -> None:
         self.house, self.ears, self.eui64 = house, ears, house.eui64
 
-    async def admit(self, eui64, install_code, device_type, seconds=254) -> None:
+    suites = 0
+
+    async def admit(
+        self, eui64, install_code, device_type, seconds=254, *, establishes_keys=None
+    ) -> Admitted:
         if self.house.is_down:
             raise RadioGone("the dongle is gone")
         self.house.admitted[eui64] = install_code
         if eui64 in self.house.devices:
             asyncio.get_running_loop().call_later(1.0, self._join, eui64)
+        return Admitted(eui64, device_type, establishes_keys=False)
+
+    async def remove(self, eui64) -> None:
+        if self.house.is_down:
+            raise RadioGone("the dongle is gone")
+        if self.house.admitted.pop(eui64, None) is None:
+            raise UnknownDevice(f"{eui64} was not admitted")
+        if eui64 in self.house.devices:
+            self.house.devices.pop(eui64).power_off()
 
     def _join(self, eui64: Eui64) -> None:
         if self.house.ears is self.ears:
             self.ears.event(DeviceJoined(eui64, 0x1234))
             self.house.devices[eui64].power_on()
 
-    async def send(self, to, cluster, zcl, *, aps_ack=True, aps_security=False) -> None:
+    async def send(self, to, cluster, zcl, *, aps_ack=True) -> None:
         if self.house.is_down or self.house.ears is not self.ears:
             raise RadioGone("the dongle is gone")
         if len(zcl) > self.house.limit:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import han.sim  # noqa: F401 - registers sim://
 from han.clock import Utc, rebind_for_simulation, virtual_loop_factory
+from han.coordinator import SecuritySettings
 from han.facts import Facts
 from han.radio import NetworkSettings, RadioSettings
 from hub.demo.broker import EmbeddedBroker
@@ -40,6 +41,7 @@ async def running_hub(state: Path, facts: Facts) -> AsyncIterator[Hub]:
                     "sim://ppmid?seed=7", state / "radio", watchdog_period=3600.0, entropy=dice.randbytes
                 ),
                 NetworkSettings(channel=15),
+                SecuritySettings(),
                 facts,
             ),
             flash=Flash(RealDisk(state / "hub")),

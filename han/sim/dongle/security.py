@@ -202,6 +202,9 @@ class KeyRing:
         if eui64 not in transient and len(transient) >= self._transient_limit:
             raise Refused(Status.OUT_OF_MEMORY, f"all {self._transient_limit} transient keys are in use")
         transient[eui64] = key
+        if self.row_of(eui64) is None:
+            # What is in no row was itself transient, from a time when the device joined before.
+            self._store.link_keys.pop(eui64, None)
         if (before := self._expiry.pop(eui64, None)) is not None:
             before.cancel()
         lifetime = self._configuration[config.TRANSIENT_KEY_TIMEOUT]

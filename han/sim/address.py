@@ -4,6 +4,7 @@ sim://demo                     a home that comes with the package
 sim:///etc/homes/mine.toml     a file, by its absolute path
 sim://./mine.toml              a file, from the present folder
 sim://demo?seed=7&loss=0.02    other chance, and 2 % of the receptions lost on the air
+sim://demo?fault=reboot:after=90    the dongle restarts after 90 s (more of it: `han.sim.fault`)
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from han.sim.dongle.versions import VERSIONS
+from han.sim.fault import Fault, read_fault
 from han.sim.home import Home, HomeError
 
 BAND = 2400
 """MHz; the only band that can be simulated so far."""
+FAULT = "fault"
+"""The one setting that may stand more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class HouseSettings:
     """A home and the settings of its simulation; None where the home file decides.
 
     ``loss`` is the share of the receptions that the air loses, ``serial_loss`` the share of the writes on the
-    dongle's serial line that are damaged.
+    dongle's serial line that are damaged. ``faults`` come to those of the home.
     """
 
     home: str
@@ -36,11 +40,17 @@ class HouseSettings:
     serial_loss: float = 0.0
     baud: int | None = None
     ezsp: int | None = None
+    faults: tuple[Fault, ...] = ()
 
     def apply_to(self, home: Home) -> Home:
         """The home with these settings in place of its own."""
         dongle = home.dongle
-        dongle = msgspec.structs.replace(dongle, baud=self.baud or dongle.baud, ezsp=self.ezsp or dongle.ezsp)
+        dongle = msgspec.structs.replace(
+            dongle,
+            baud=self.baud or dongle.baud,
+            ezsp=self.ezsp or dongle.ezsp,
+            faults=dongle.faults + self.faults,
+        )
         seed = home.seed if self.seed is None else self.seed
         return msgspec.structs.replace(home, dongle=dongle, seed=seed)
 
@@ -58,6 +68,7 @@ def read_address(url: str) -> HouseSettings:
     if not home:
         raise HomeError(f"{url!r} names no home: write sim://HOME, as in sim://demo?seed=7")
     settings: dict[str, Any] = {}
+    faults: list[Fault] = []
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name in settings:
             raise HomeError(f"{url!r} sets {name} twice")
@@ -68,8 +79,10 @@ def read_address(url: str) -> HouseSettings:
             settings[name] = read(text)
         except ValueError as error:
             raise HomeError(f"{url!r}: {name}={text!r} cannot be: {error}") from error
+        if name == FAULT:
+            faults.append(settings.pop(name))
     settings.pop("band", None)
-    return HouseSettings(home, **settings)
+    return HouseSettings(home, faults=tuple(faults), **settings)
 
 
 def _seed(text: str) -> int:
@@ -105,11 +118,12 @@ def _band(text: str) -> int:
     return BAND
 
 
-_SETTINGS: dict[str, Callable[[str], int | float]] = {
+_SETTINGS: dict[str, Callable[[str], object]] = {
     "seed": _seed,
     "loss": _share,
     "serial_loss": _share,
     "baud": _baud,
     "ezsp": _ezsp,
     "band": _band,
+    FAULT: read_fault,
 }

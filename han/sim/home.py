@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from han.security.errors import InstallCodeError
 from han.security.install_code import parse_install_code
+from han.sim.fault import Fault
 from ota.eui64 import Eui64
 
 _SIXTEEN_BITS = Meta(ge=0, le=0xFFFF)
@@ -145,12 +146,18 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The virtual dongle that stands for the hub's radio: its address, EZSP version and serial speed."""
+    """The virtual dongle that stands for the hub's radio: its address, EZSP version and serial speed.
+
+    `key_table` is how many link keys it was built for, one for each device that has its own. Retail firmware
+    has 12 rows; a Communications Hub may have 16 devices. `faults` is what is wrong with it.
+    """
 
     eui64: Eui64
     ezsp: Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19] = 13
     baud: Annotated[int, Meta(ge=9600, le=4_000_000)] = 115_200
     behaves: Quirks = Quirks.REAL
+    key_table: Annotated[int, Meta(ge=0, le=254)] = 16
+    faults: tuple[Fault, ...] = ()
 
 
 class LinkDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

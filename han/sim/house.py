@@ -11,6 +11,7 @@ own time up to date before and after.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,10 +32,11 @@ from han.sim.air.medium import CHANNELS, Air, Clear, Flight, Lossy, Path, Sniffe
 from han.sim.air.pump import Pump
 from han.sim.air.timeline import Timeline
 from han.sim.devices.device import Device
+from han.sim.dongle.configuration import KEY_TABLE_SIZE
 from han.sim.dongle.dongle import Dongle
 from han.sim.dongle.flash import Flash
 from han.sim.dongle.houses import NoSuchHouse
-from han.sim.dongle.personality import Faults, Personality, plain
+from han.sim.dongle.personality import Personality, plain
 from han.sim.home import DONGLE, Home, HomeError, Quirks, read_home
 from han.sim.node.node import Node
 from han.sim.node.store import NodeStore
@@ -115,7 +117,7 @@ class House:
             dice=self._dice("dongle"),
             facts=self.facts,
             personality=personality or personality_of(home),
-            faults=Faults(),
+            faults=home.dongle.faults,
             flash=self.memory.flash,
             serial_loss=serial_loss,
         )
@@ -251,8 +253,11 @@ def personality_of(home: Home) -> Personality:
     """How the dongle of this home behaves."""
     dongle = home.dongle
     if dongle.behaves is Quirks.PLAIN:
-        return plain(dongle.ezsp, dongle.baud)
-    return Personality(ezsp=dongle.ezsp, baud=dongle.baud)
+        personality = plain(dongle.ezsp, dongle.baud)
+    else:
+        personality = Personality(ezsp=dongle.ezsp, baud=dongle.baud)
+    sizes = personality.table_sizes | {KEY_TABLE_SIZE: dongle.key_table}
+    return dataclasses.replace(personality, table_sizes=sizes)
 
 
 def build_house(

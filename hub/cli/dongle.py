@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from han.sim.address import HouseSettings, read_address
 from han.sim.air.capture import KeyFile
 from han.sim.dongle.pty import PtyDoor
 from han.sim.dongle.tcp import TcpDoor
+from han.sim.fault import Fault, FaultError, read_fault
 from han.sim.home import DeviceDescription, HomeError, home_names, read_home
 from han.sim.house import House, build_house
 from hub.cli.program import exit_statuses, run, show_facts
@@ -68,6 +70,19 @@ class Listen(click.ParamType[TcpPlace | PtyPlace]):
         return place
 
 
+class FaultText(click.ParamType[Fault]):
+    """A fault, as `han.sim.fault.read_fault` reads it."""
+
+    name = "fault"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Fault:
+        """What goes wrong, and when."""
+        try:
+            return read_fault(str(value))
+        except FaultError as error:
+            self.fail(str(error), param, ctx)
+
+
 def _tcp_place(text: str) -> TcpPlace | None:
     try:
         parts = urlsplit(text)
@@ -92,6 +107,14 @@ def _tcp_place(text: str) -> TcpPlace | None:
 @click.option("--keys", type=_path, help="Write the keys that open the capture to this file.")
 @click.option("--facts", type=_path, help="Write every fact to this file.")
 @click.option(
+    "--fault",
+    "faults",
+    type=FaultText(),
+    multiple=True,
+    metavar="KIND[:NAME=VALUE,...]",
+    help="Let the dongle go wrong; may be given more than once. See below.",
+)
+@click.option(
     "--labels", is_flag=True, help="Print the devices' labels, install codes included, and serve nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout: facts, or labels.")
@@ -100,6 +123,7 @@ def dongle(
     *,
     place: TcpPlace | PtyPlace | None,
     home: str,
+    faults: tuple[Fault, ...],
     labels: bool,
     pcap: Path | None,
     keys: Path | None,
@@ -110,9 +134,28 @@ def dongle(
     """Serve the virtual EZSP dongle and the house of devices behind it, until Ctrl-C.
 
     Example: gbhan dongle --listen tcp://127.0.0.1:6638 --home "sim://demo?seed=7"
-    """
+
+    A fault is a kind and when it strikes, as in --fault reboot:after=60,seconds=5 or
+    --fault dropped-octets:share=0.01. A home file says the same as [[dongle.faults]].
+
+    \b
+    Kinds on the serial line:  dropped-octets, changed-octets, repeated-octets (octets=N in a row), deaf
+    Of commands:               busy, table-full, no-buffers, refused-command, lost-answer
+    Of callbacks:              failed-delivery, lost-callback, repeated-callback, wrong-link-quality
+    Of the processor:          reboot, stall (seconds=S), second-rstack, error-before-rstack
+
+    \b
+    share=0..1      of the opportunities (writes, commands, callbacks); 1 by default
+    skip=N          let the first N opportunities pass
+    times=N         strike at most N times
+    after=S         not before S seconds have passed
+    lasts=S         and for S seconds only
+    every=S         reboot and stall: again every S seconds
+    command=NAME    only this EZSP command or callback, as in command=sendUnicast
+    """  # noqa: D301 - a backspace is what makes click keep the lines
     try:
         settings = read_address(home) if home.startswith("sim:") else HouseSettings(home)
+        settings = dataclasses.replace(settings, faults=settings.faults + faults)
         described = read_home(settings.home)
     except HomeError as error:
         raise click.BadParameter(str(error), param_hint="--home") from error

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from han.sim.air.capture import read_keys, read_pcap
+from han.sim.fault import Kind
 from han.sim.home import read_home
 from hub.cli.dongle import dongle
 
@@ -154,3 +155,12 @@ def test_the_labels_come_as_json_too():
     assert [json.loads(line)["name"] for line in output.splitlines()] == [
         device.name for device in read_home("demo").devices
     ]
+
+
+def test_a_fault_that_cannot_be_is_named_and_the_help_tells_them_all():
+    status, said = outcome_of("--listen", "pty", "--fault", "reboot:when=noon")
+    assert status == 2
+    assert "when" in said
+
+    _, told = outcome_of("--help")
+    assert all(kind.value in told for kind in Kind)

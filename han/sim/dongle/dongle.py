@@ -9,7 +9,8 @@ outlives both.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from han.facts import Facts
@@ -17,11 +18,13 @@ from han.sim.air.timeline import Handle, Timeline
 from han.sim.dongle import counters
 from han.sim.dongle.ash import Ash, AshSettings, Dropped, LinkFailed, Output, Received, ResetAsked, State
 from han.sim.dongle.ash_frames import XOFF, XON, ResetCode, data_frame, error_frame, rstack_frame
+from han.sim.dongle.faults import Faults, damaged
 from han.sim.dongle.firmware import Firmware
 from han.sim.dongle.flash import Flash
-from han.sim.dongle.personality import Faults, Personality
-from han.sim.dongle.serial import HostEnd, LineSettings, SerialLine, Sink
+from han.sim.dongle.personality import Personality
+from han.sim.dongle.serial import HostEnd, SerialLine, Sink
 from han.sim.dongle.stack import Stack
+from han.sim.fault import Fault, Kind
 from han.sim.node.store import NodeStore
 from ota.eui64 import Eui64
 
@@ -32,8 +35,9 @@ HIGH_WATER: Final = 0.75
 class Dongle:
     """A virtual EZSP dongle.
 
-    ``node`` is its radio and Zigbee stack, ``store`` that stack's flash, ``flash`` its own. ``serial_loss``
-    is the share of the writes on its serial line that are damaged. It is powered from the start.
+    ``node`` is its radio and Zigbee stack, ``store`` that stack's flash, ``flash`` its own. ``faults`` are
+    what is wrong with it; ``serial_loss`` is short for a share of the writes on its serial line that lose an
+    octet or have one changed. It is powered from the start.
     """
 
     def __init__(
@@ -47,13 +51,12 @@ class Dongle:
         facts: Facts,
         name: str = "dongle",
         personality: Personality | None = None,
-        faults: Faults | None = None,
+        faults: Iterable[Fault] = (),
         flash: Flash | None = None,
         serial_loss: float = 0.0,
         ash: AshSettings | None = None,
     ) -> None:
         self.personality = personality or Personality()
-        self.faults = faults or Faults()
         self.flash = flash or Flash()
         self.name = name
         self._timeline = timeline
@@ -71,10 +74,24 @@ class Dongle:
         self._unread = bytearray()
         self._said_xoff = False
         self._servicing = False
-        # The line has dice of its own: what the firmware draws must not depend on how a host cuts its writes.
-        line_dice = random.Random(dice.getrandbits(64))
-        settings = LineSettings(self.personality.baud, serial_loss)
-        self._line = SerialLine(timeline, settings, line_dice, self._from_host)
+        # With dice of their own: what the firmware draws must not depend on how a host cuts its writes.
+        self.faults = Faults(
+            timeline=timeline,
+            dice=random.Random(dice.getrandbits(64)),
+            facts=facts,
+            name=name,
+            suffer=self._suffer,
+        )
+        if serial_loss:
+            self.faults.add(Fault(kind=Kind.DROPPED_OCTETS, share=serial_loss / 2))
+            self.faults.add(Fault(kind=Kind.CHANGED_OCTETS, share=serial_loss / 2))
+        self.faults.add(*faults)
+        self._line = SerialLine(
+            timeline,
+            self._from_host,
+            baud=self.personality.baud,
+            carry=partial(damaged, faults=self.faults),
+        )
         self._firmware = self._start_firmware()
         self._begin_boot(ResetCode.POWER_ON, dirty=False)
 
@@ -94,10 +111,17 @@ class Dongle:
         self._busy_until = max(self._busy_until, self._timeline.now + seconds)
         self._timeline.at(self._busy_until, self._read_on)
 
+    def _suffer(self, fault: Fault) -> None:
+        """Something happens to the processor, once the command that it struck on has been carried out."""
+        if fault.kind is Kind.STALL:
+            self._timeline.after(0.0, self.stall, fault.seconds)
+        else:
+            self._timeline.after(0.0, partial(self.crash, dead_for=fault.seconds or None))
+
     # Octets from the host.
 
     def _from_host(self, octets: bytes) -> None:
-        if self.faults.deaf:
+        if self.faults.strikes(Kind.DEAF):
             return
         if self._timeline.now < self._busy_until:
             self._keep_unread(octets)
@@ -210,11 +234,10 @@ class Dongle:
         )
 
     def _reset_asked(self) -> None:
-        if self.faults.error_before_rstack:
-            self.faults.error_before_rstack = False
+        if self.faults.strikes(Kind.ERROR_BEFORE_RSTACK):
             self._restart(ResetCode.WATCHDOG, says_error=True)
         else:
-            self._restart(self.faults.reset_reason)
+            self._restart(self.personality.reset_reason)
 
     def _restart(
         self, reason: ResetCode, *, boot_time: float | None = None, says_error: bool = False
@@ -270,7 +293,7 @@ class Dongle:
         if fails:
             self._ash.drain()
             self._ash.fail(reason)
-        elif self.faults.second_rstack:
+        elif self.faults.strikes(Kind.SECOND_RSTACK):
             self._service()
             self._line.write_to_host(rstack_frame(reason))
         self._service()

@@ -18,10 +18,12 @@ from han.facts import Facts
 from han.sim.air.timeline import Timeline
 from han.sim.dongle.dialect import Command, Dialect
 from han.sim.dongle.errors import Refused
+from han.sim.dongle.faults import Faults
 from han.sim.dongle.headers import SHORT, header_of
-from han.sim.dongle.personality import Faults, Personality
+from han.sim.dongle.personality import Personality
 from han.sim.dongle.statuses import Status
 from han.sim.dongle.versions import RELEASES
+from han.sim.fault import Kind
 
 RESPONSE: Final = 0x80
 CALLBACK: Final = 0x90
@@ -97,12 +99,17 @@ class Ezsp:
 
     def callback(self, name: str, **fields: object) -> None:
         """Tell the host something it did not ask for."""
-        self.put_callback(*self._dialect.callback(name, fields))
+        self.put_callback(*self._dialect.callback(name, fields), name)
 
-    def put_callback(self, frame_id: int, parameters: bytes) -> None:
+    def put_callback(self, frame_id: int, parameters: bytes, name: str) -> None:
         """The same with parameters ready to send."""
-        if not self._running:
+        if not self._running or self._faults.strikes(Kind.LOST_CALLBACK, name):
             return
+        self._put_callback(frame_id, parameters)
+        if self._faults.strikes(Kind.REPEATED_CALLBACK, name):
+            self._put_callback(frame_id, parameters)
+
+    def _put_callback(self, frame_id: int, parameters: bytes) -> None:
         if self._callbacks_waiting >= self._personality.callbacks_waiting:
             self.callbacks_lost += 1
             self._facts.say(
@@ -202,7 +209,8 @@ class Ezsp:
                 sequence, frame_id, Refused(Status.INVALID_FRAME_ID, "this firmware has no such command")
             )
             return
-        if _one_more(self._faults.refused, command.name):
+        self._faults.command(command.name)
+        if self._faults.strikes(Kind.REFUSED_COMMAND, command.name):
             self._refuse(sequence, frame_id, Refused(Status.INVALID_FRAME_ID, "refused on demand"))
             return
         try:
@@ -217,8 +225,7 @@ class Ezsp:
                 self._refuse(sequence, frame_id, refused, said=True)
                 return
             answer = written
-        if _one_more(self._faults.lost_answers, command.name):
-            self._facts.say(self._name, "ezsp.answer-lost", command=command.name, why="lost on demand")
+        if self._faults.strikes(Kind.LOST_ANSWER, command.name):
             return
         self._outbox.append(_Waiting(frame_id, answer, sequence))
 
@@ -228,11 +235,3 @@ class Ezsp:
         status = refused.status
         body = self._dialect.status(status)
         self._outbox.append(_Waiting(INVALID_COMMAND, body, sequence))
-
-
-def _one_more(remaining: dict[str, int], name: str) -> bool:
-    """Use up one of the times that a fault was asked for."""
-    if not remaining.get(name):
-        return False
-    remaining[name] -= 1
-    return True

@@ -15,12 +15,13 @@ from han.sim.dongle.counters import NO_PACKET_BUFFER, CounterBoard
 from han.sim.dongle.dialect import Command, Dialect
 from han.sim.dongle.endpoints import Endpoints
 from han.sim.dongle.ezsp import Ezsp
+from han.sim.dongle.faults import Faults
 from han.sim.dongle.flash import Flash
 from han.sim.dongle.identity import Identity
 from han.sim.dongle.joining import Joining
 from han.sim.dongle.messaging import APP_HANDLES_UNSUPPORTED, Messaging
 from han.sim.dongle.network import NetworkControl
-from han.sim.dongle.personality import Faults, Personality
+from han.sim.dongle.personality import Personality
 from han.sim.dongle.security import KeyRing
 from han.sim.dongle.stack import Stack
 from han.sim.dongle.tables import Tables
@@ -104,8 +105,6 @@ class Firmware:
             configuration=self.configuration,
             personality=personality,
             faults=faults,
-            facts=facts,
-            name=name,
         )
         self._joining = Joining(ezsp=self.ezsp, timeline=timeline, personality=personality)
         identity = Identity(dialect=dialect, personality=personality, node=node, eui64=lambda: eui64)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from han.facts import Facts
 from han.fragments import Block, Origin
 from han.sim.air.timeline import Timeline
 from han.sim.dongle import configuration as config
@@ -21,10 +20,12 @@ from han.sim.dongle.dialect import Command, Dialect, Fields, octets_of
 from han.sim.dongle.endpoints import Endpoints
 from han.sim.dongle.errors import Refused
 from han.sim.dongle.ezsp import Ezsp
+from han.sim.dongle.faults import Faults
 from han.sim.dongle.frames import ApsFrame, Incoming, Outgoing
-from han.sim.dongle.personality import Faults, Personality
+from han.sim.dongle.personality import Personality
 from han.sim.dongle.stack import Stack
 from han.sim.dongle.statuses import Status
+from han.sim.fault import Kind
 from han.sim.node.service import (
     AddressUnknown,
     NetworkIsDown,
@@ -58,6 +59,11 @@ ACKNOWLEDGED_WITHIN: Final = 6.4
 """How long a host may take to acknowledge a fragment: its sender repeats it for four times 1.6 s."""
 VIA_BINDING: Final = 2
 VIA_ADDRESS_TABLE: Final = 1
+_REFUSALS_ON_DEMAND: Final = {
+    Kind.BUSY: Status.NETWORK_BUSY,
+    Kind.TABLE_FULL: Status.MAX_MESSAGE_LIMIT_REACHED,
+    Kind.NO_BUFFERS: Status.NO_BUFFERS,
+}
 
 
 class Messaging:
@@ -74,8 +80,6 @@ class Messaging:
         configuration: Configuration,
         personality: Personality,
         faults: Faults,
-        facts: Facts,
-        name: str,
     ) -> None:
         self._dialect = dialect
         self._layout = frames.layout_of(dialect.version)
@@ -86,8 +90,6 @@ class Messaging:
         self._configuration = configuration
         self._personality = personality
         self._faults = faults
-        self._facts = facts
-        self._name = name
         self._unicasts = 0
         self._broadcasts: deque[float] = deque()
         self._loopback_counter = 0
@@ -109,7 +111,7 @@ class Messaging:
 
     def _send_unicast(self, parameters: bytes) -> bytes:
         outgoing = self._layout.parse_unicast(parameters)
-        self._check(outgoing)
+        self._check(outgoing, "sendUnicast")
         if outgoing.kind == VIA_BINDING:
             raise Refused(Status.BAD_ARGUMENT, "the binding table is empty")
         if outgoing.aps.options & frames.OPTION_FRAGMENT:
@@ -125,7 +127,7 @@ class Messaging:
 
     def _send_broadcast(self, parameters: bytes) -> bytes:
         outgoing = self._layout.parse_broadcast(parameters)
-        self._check(outgoing)
+        self._check(outgoing, "sendBroadcast")
         self._count_broadcast()
         counter = self._hand_over(outgoing, outgoing.destination, None, self._broadcast_sent)
         self._hear_ourselves(outgoing, counter, frames.INCOMING_BROADCAST_LOOPBACK)
@@ -133,7 +135,7 @@ class Messaging:
 
     def _send_multicast(self, parameters: bytes) -> bytes:
         outgoing = self._layout.parse_multicast(parameters)
-        self._check(outgoing)
+        self._check(outgoing, "sendMulticast")
         self._count_broadcast()
         group = outgoing.aps.group
         counter = self._hand_over(outgoing, outgoing.destination, group, self._broadcast_sent)
@@ -168,13 +170,16 @@ class Messaging:
     def _maximum_payload(self, _fields: Fields) -> Fields:
         return {"apsLength": self._node.largest_payload(aps_security=False)}
 
-    def _check(self, outgoing: Outgoing) -> None:
+    def _check(self, outgoing: Outgoing, command: str) -> None:
         if self._node.nwk is None:
             raise Refused(Status.NETWORK_DOWN, "the network is down")
         if not self._endpoints.is_registered(outgoing.aps.source_endpoint):
             raise Refused(
                 Status.INVALID_ENDPOINT, f"endpoint {outgoing.aps.source_endpoint} was never registered"
             )
+        for kind, status in _REFUSALS_ON_DEMAND.items():
+            if self._faults.strikes(kind, command):
+                raise Refused(status, "on demand")
 
     def _check_fragment(self, outgoing: Outgoing) -> None:
         if outgoing.destination == self._node.nwk:
@@ -233,12 +238,8 @@ class Messaging:
     def _unicast_sent(self, outgoing: Outgoing, counter: list[int], status: SendStatus) -> None:
         self._unicasts -= 1
         ended = Status.OK if status is SendStatus.OK else Status.DELIVERY_FAILED
-        if ended is Status.OK and self._faults.failed_deliveries:
-            self._faults.failed_deliveries -= 1
+        if ended is Status.OK and self._faults.strikes(Kind.FAILED_DELIVERY):
             ended = Status.DELIVERY_FAILED
-            self._facts.say(
-                self._name, "dongle.delivery-denied", why="on demand", destination=outgoing.destination
-            )
         self._tell_sent(outgoing, counter[0], ended)
 
     def _broadcast_sent(self, outgoing: Outgoing, counter: list[int], status: SendStatus) -> None:
@@ -250,7 +251,7 @@ class Messaging:
         with_contents = self._configuration.policies.get(CONTENTS_POLICY) == TAG_AND_CONTENTS
         payload = outgoing.payload if with_contents else b""
         parameters = self._layout.message_sent(outgoing, counter, status, payload)
-        self._ezsp.put_callback(frames.MESSAGE_SENT_HANDLER, parameters)
+        self._ezsp.put_callback(frames.MESSAGE_SENT_HANDLER, parameters, "messageSentHandler")
 
     # What we say to ourselves.
 
@@ -275,7 +276,8 @@ class Messaging:
     def _tell_incoming(self, kind: int, aps: ApsFrame, payload: bytes) -> None:
         nwk = self._node.nwk or 0
         incoming = Incoming(kind, aps, nwk, None, OWN_LQI, OWN_RSSI, 0, payload, b"")
-        self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, self._layout.incoming_message(incoming))
+        parameters = self._layout.incoming_message(incoming)
+        self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters, "incomingMessageHandler")
 
     # What comes in.
 
@@ -326,7 +328,7 @@ class Messaging:
             message.aps_counter,
         )
         lqi, rssi, timestamp = message.lqi, message.rssi, int(self._timeline.now * 1000) & 0xFFFF_FFFF
-        if self._faults.wrong_link_quality:
+        if self._faults.strikes(Kind.WRONG_LINK_QUALITY):
             lqi, rssi, timestamp = 3, 0, 6
         incoming = Incoming(
             kind,
@@ -340,9 +342,7 @@ class Messaging:
             trailer,
         )
         parameters = self._layout.incoming_message(incoming)
-        self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters)
-        if self._faults.repeated_callbacks:
-            self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters)
+        self._ezsp.put_callback(frames.INCOMING_MESSAGE_HANDLER, parameters, "incomingMessageHandler")
 
     def _await_acknowledgement(self, message: Received) -> None:
         now = self._timeline.now

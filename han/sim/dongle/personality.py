@@ -1,4 +1,4 @@
-"""How a dongle behaves: by nature (`Personality`) and when something is wrong with it (`Faults`).
+"""How a dongle behaves by nature. What goes wrong with it on demand is in `faults`.
 
 The defaults are what EmberZNet dongles showed in logs that people published; nearly all of it surprises a
 host that expects one answer per command and nothing else. `PLAIN` is the opposite: a dongle that does as it
@@ -74,6 +74,8 @@ class Personality:
     """How long a command waits for its answer; callbacks that happen meanwhile are sent before the answer."""
     boot_time: float = 1.17
     """From RST to RSTACK."""
+    reset_reason: ResetCode = ResetCode.SOFTWARE
+    """What RSTACK gives as the reason when the host asked for the reset."""
     boot_dirt: bool = True
     """Whether stale frames and a cut one come out of the port before RSTACK."""
     repeated_join_callbacks: bool = True
@@ -115,27 +117,3 @@ def plain(ezsp: int = 13, baud: int = 115_200) -> Personality:
         trailing_octet=False,
         own_broadcasts=False,
     )
-
-
-@dataclass(slots=True)
-class Faults:
-    """What is wrong with this dongle just now. All off; set and cleared at any time while it runs."""
-
-    second_rstack: bool = False
-    """Say RSTACK twice after a reset (seen on network adapters)."""
-    reset_reason: ResetCode = ResetCode.SOFTWARE
-    """What RSTACK gives as the reason when the host asked for the reset."""
-    error_before_rstack: bool = False
-    """After RST answer with ERROR only, and with RSTACK after a second RST."""
-    deaf: bool = False
-    """Take no notice of the host at all."""
-    lost_answers: dict[str, int] = field(default_factory=dict)
-    """EZSP command name to how many of its next answers get lost inside the firmware."""
-    refused: dict[str, int] = field(default_factory=dict)
-    """EZSP command name to how many of its next calls are answered with invalidCommand."""
-    failed_deliveries: int = 0
-    """How many of the next unicasts are reported as not delivered although they arrive."""
-    repeated_callbacks: bool = False
-    """Deliver each incoming message twice."""
-    wrong_link_quality: bool = False
-    """LQI, RSSI and timestamp are rubbish, as with EmberZNet 8.0.0."""

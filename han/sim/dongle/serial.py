@@ -2,26 +2,16 @@
 
 Ten bits an octet, each direction with a queue of its own. What one side writes reaches the other in one piece
 when its last bit has gone over. Without a host the dongle's octets are lost, as on a port that nobody holds
-open. With ``loss`` this share of the pieces (from the seed) loses an octet or has one changed.
+open. What happens to a piece on the way is not this file's business: see `faults`.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from han.sim.air.timeline import Timeline
 
 Sink = Callable[[bytes], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LineSettings:
-    """Speed in baud, and the share of writes that are damaged."""
-
-    baud: int = 115_200
-    loss: float = 0.0
 
 
 class HostEnd:
@@ -48,16 +38,24 @@ class HostEnd:
 
 
 class SerialLine:
-    """The line itself. ``to_dongle`` is called with what arrives at the dongle."""
+    """The line itself. ``to_dongle`` is called with what arrives at the dongle.
+
+    ``carry`` gives what becomes of a write on its way, in either direction.
+    """
 
     def __init__(
-        self, timeline: Timeline, settings: LineSettings, dice: random.Random, to_dongle: Sink
+        self,
+        timeline: Timeline,
+        to_dongle: Sink,
+        *,
+        baud: int = 115_200,
+        carry: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._timeline = timeline
-        self._settings = settings
-        self._dice = dice
+        self._carry = carry
         self._to_dongle = to_dongle
-        self._seconds_per_octet = 10 / settings.baud
+        self._seconds_per_octet = 10 / baud
+        self._silenced = 0
         self._free_to_dongle = 0.0
         self._free_to_host = 0.0
         self.host: HostEnd | None = None
@@ -84,7 +82,7 @@ class SerialLine:
         if not octets:
             return
         self._free_to_dongle = arrival = self._arrival(self._free_to_dongle, len(octets))
-        self._timeline.at(arrival, self._to_dongle, self._damaged(octets))
+        self._timeline.at(arrival, self._to_dongle, self._carry(octets))
 
     def write_to_host(self, octets: bytes) -> None:
         """Put octets on the line towards the host."""
@@ -92,24 +90,16 @@ class SerialLine:
             return
         self._free_to_host = arrival = self._arrival(self._free_to_host, len(octets))
         if self.host is not None:
-            self._timeline.at(arrival, self._deliver, self.host, self._damaged(octets))
+            self._timeline.at(arrival, self._deliver, self.host, self._silenced, self._carry(octets))
 
     def silence(self) -> None:
         """The dongle restarts: what it had put into its transmit queue but not sent is gone."""
         self._free_to_host = self._timeline.now
+        self._silenced += 1
 
     def _arrival(self, free: float, count: int) -> float:
         return max(free, self._timeline.now) + count * self._seconds_per_octet
 
-    def _deliver(self, host: HostEnd, octets: bytes) -> None:
-        if host is self.host:
+    def _deliver(self, host: HostEnd, silenced: int, octets: bytes) -> None:
+        if host is self.host and silenced == self._silenced:
             host.sink(octets)
-
-    def _damaged(self, octets: bytes) -> bytes:
-        if not self._settings.loss or self._dice.random() >= self._settings.loss:
-            return octets
-        at = self._dice.randrange(len(octets))
-        if self._dice.random() < 0.5:
-            return octets[:at] + octets[at + 1 :]
-        changed = octets[at] ^ (1 << self._dice.randrange(8))
-        return octets[:at] + bytes((changed,)) + octets[at + 1 :]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from han.facts import Fact, Facts
 from han.fragments import FragmentSettings
 from han.security.install_code import link_key, with_crc
+from han.sim.air.links import Links, Patchy
 from han.sim.air.medium import Air, Clear, Flight, Path, Sniffed
 from han.sim.air.timeline import Timeline
 from han.sim.node.node import Node
@@ -40,11 +41,21 @@ def install_code_key(number: int) -> bytes:
 class Neighbourhood:
     """Builds nodes and remembers all that happens to them."""
 
-    def __init__(self, seed: int = 7, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 7,
+        path: Path | None = None,
+        links: Links | None = None,
+        link_status_period: float = 0.0,
+    ) -> None:
         self.seed = seed
         self.timeline = Timeline()
         self.flights: list[Flight] = []
-        self.air = Air(self.timeline, Sniffed(path or Clear(), self.flights.append))
+        path = path or Clear()
+        if links is not None:
+            path = Patchy(path, links, seed)
+        self.air = Air(self.timeline, Sniffed(path, self.flights.append), links)
+        self.link_status_period = link_status_period
         self.facts = Facts(lambda: self.timeline.now)
         self.heard: list[Fact] = []
         self.facts.subscribe(self.heard.append)
@@ -75,6 +86,7 @@ class Neighbourhood:
             store=store,
             poll=poll,
             fragments=self.fragments,
+            link_status_period=self.link_status_period,
         )
         node.endpoints[1] = SimpleDescriptor(SMART_ENERGY, 0x0502, 0, (0x0000,), (OTA,))
         self.watch(node)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from han.fragments import ACK_BITS, EXTENDED_HEADER, Block, FragmentSettings, Origin
 from han.sim.air.timeline import Handle
 from han.sim.node.fragmentation import Fragmentation, Hop, block_of, fragment_of
-from han.sim.node.nwk import MAX_PAYLOAD, Nwk
+from han.sim.node.nwk import Nwk
 from han.sim.node.service import (
     AddressUnknown,
     NoLinkKey,
@@ -39,7 +39,7 @@ from han.sim.wire.aps import (
     seal,
 )
 from han.sim.wire.errors import WireError
-from han.sim.wire.nwk import BROADCAST_LOWEST, NwkFrame
+from han.sim.wire.nwk import BROADCAST_LOWEST, MAX_PAYLOAD, NwkFrame
 from han.sim.wire.seal import KeyIdentifier
 from ota.eui64 import Eui64
 
@@ -155,6 +155,7 @@ class Aps:
         payload, secured, destination = request.payload, request.aps_security, request.destination
         broadcast = destination >= BROADCAST_LOWEST
         limit = largest_payload(aps_security=secured, group=request.group is not None)
+        limit -= self._nwk.mesh.overhead(destination)
         if request.block is not None:
             limit -= EXTENDED_HEADER
         is_long = len(payload) > limit
@@ -259,6 +260,7 @@ class Aps:
         key = pending.key
         if pending.retries >= MAX_RETRIES:
             del self._pending[key]
+            self._nwk.mesh.undelivered()
             self._counters.aps_data_tx_unicast_failed += 1
             self._station.facts.say(
                 self._station.name, "aps.failed", destination=key[0], counter=key[1], why="no acknowledgement"
@@ -266,6 +268,9 @@ class Aps:
             pending.on_sent(SendStatus.DELIVERY_FAILED)
             self.on_silence(key[0])
             return
+        if pending.retries:
+            # The first silence may be a lost frame; the second is a reason to look for another way.
+            self._nwk.mesh.doubt(key[0])
         pending.retries += 1
         self._counters.aps_data_tx_unicast_retry += 1
         self._station.facts.say(

@@ -16,6 +16,7 @@ from enum import Enum
 from han.sim.air.timeline import Handle
 from han.sim.node.commands import ApsCommands
 from han.sim.node.mac import Mac
+from han.sim.node.neighbours import GOOD_COST, link_cost
 from han.sim.node.nwk import Nwk
 from han.sim.node.poll import Poller
 from han.sim.node.service import JoinResult, JoinStatus, NetworkParameters
@@ -49,6 +50,8 @@ POLLS = 3
 KEY_WAIT = 5.0
 REJOIN_WAIT = 1.0
 ALL_CHANNELS = range(11, 27)
+MAX_DEPTH = 15
+"""What a beacon can say of its sender's depth."""
 
 
 class Stage(Enum):
@@ -219,8 +222,10 @@ class Joiner:
         self._choose([one for one in heard if one.extended_pan_id == network.extended_pan_id])
 
     def _choose(self, candidates: list[HeardNetwork]) -> None:
-        # The nearest to the coordinator first, then the best heard; among equals the first heard.
-        self._candidates = sorted(candidates, key=lambda one: (one.depth, -one.lqi))
+        # Over a good link the nearest to the coordinator first, then the best heard; among equals the first.
+        self._candidates = sorted(
+            candidates, key=lambda one: (link_cost(one.lqi) > GOOD_COST, one.depth, -one.lqi)
+        )
         self._try_next()
 
     def _try_next(self) -> None:
@@ -377,6 +382,7 @@ class Joiner:
 
     def _arrive(self, parent: HeardNetwork) -> None:
         self._station.store.parent = parent.parent
+        self._station.store.depth = min(parent.depth + 1, MAX_DEPTH)
         self._station.store.on_change()
         self._nwk.start(self._address)
         self._station.facts.say(

@@ -55,6 +55,9 @@ _EVERYONE = b"\xff\xff"
 _ACKS = tuple(ack_psdu(sequence) for sequence in range(256))
 _ACKS_PENDING = tuple(ack_psdu(sequence, frame_pending=True) for sequence in range(256))
 
+_DESTINATION_MODE = 0x0C
+_SHORT_DESTINATION = 0x08
+
 OnDone = Callable[[bool], object]
 
 
@@ -89,6 +92,8 @@ class Mac:
         self._name = station.name
         self._counters = station.counters
         self._on_frame = on_frame
+        self.on_unheard: Callable[[int], object] = _unheard
+        """Called with the short address of who left a data frame unacknowledged, before its ``on_done``."""
         self.hears_beacons = False
         """Whether beacons are passed up (while scanning)."""
         self.channel: int | None = None
@@ -282,6 +287,7 @@ class Mac:
         if job.retries >= job.most_retries:
             self._counters.mac_tx_unicast_failed += 1
             self._facts.say(self._name, "mac.failed", sequence=job.sequence, why="no acknowledgement")
+            self._tell_unheard(job)
             self._finish(job, ok=False)
             return
         job.retries += 1
@@ -290,6 +296,12 @@ class Mac:
         self._counters.mac_tx_unicast_retry += 1
         self._facts.say(self._name, "mac.retry", sequence=job.sequence, attempt=job.retries)
         self._back_off(job)
+
+    def _tell_unheard(self, job: _Job) -> None:
+        # Who sleeps and was too slow to ask is no link that failed.
+        is_direct = job.sequence is not None and job.most_retries
+        if is_direct and job.psdu[1] & _DESTINATION_MODE == _SHORT_DESTINATION:
+            self.on_unheard(job.psdu[5] | job.psdu[6] << 8)
 
     def _finish(self, job: _Job, *, ok: bool) -> None:
         self._next = None
@@ -397,3 +409,7 @@ def _nobody(_: Address) -> None:
 def _anybody(_: Address) -> bool:
     """Everybody is known."""
     return True
+
+
+def _unheard(_: int) -> None:
+    """Nobody keeps a list of neighbours yet."""

@@ -17,6 +17,7 @@ from han.sim.air.timeline import Timeline
 from han.sim.node.aps import Aps, largest_payload
 from han.sim.node.children import Children
 from han.sim.node.commands import ApsCommands
+from han.sim.node.concentrator import ConcentratorSettings
 from han.sim.node.fragmentation import acknowledgement
 from han.sim.node.indirect import Address
 from han.sim.node.join import ALL_CHANNELS, HeardNetwork, Joiner, Stage
@@ -31,6 +32,7 @@ from han.sim.node.service import (
     DeviceUpdate,
     JoinResult,
     KeySwitched,
+    NeighbourEntry,
     NetworkDown,
     NetworkIsDown,
     NetworkIsUp,
@@ -41,6 +43,7 @@ from han.sim.node.service import (
     NotAskedFor,
     Orphaned,
     Received,
+    RouteEntry,
     SendRequest,
     SendStatus,
     SimpleDescriptor,
@@ -84,6 +87,8 @@ class Node:
 
     ``capability`` is the MAC capability octet (0x8F coordinator, 0x8E mains router, 0x8C mains end
     device, 0x80 end device that sleeps). ``poll`` is how often an end device asks its parent.
+    ``link_status_period`` is how often, in seconds, a router tells its neighbours how well it hears them; 0:
+    never, for where all hear all and a fortnight has to pass in seconds.
     ``dice`` decides backoffs, addresses and sequence numbers; ``store`` is what a flash memory would keep.
     ``fragments`` says how long messages travel.
     Callbacks are called from within the simulation, at the timeline's ``now``.
@@ -102,6 +107,7 @@ class Node:
         store: NodeStore | None = None,
         poll: PollSettings | None = None,
         fragments: FragmentSettings | None = None,
+        link_status_period: float = 0.0,
     ) -> None:
         self.eui64 = eui64
         self.name = name
@@ -118,7 +124,14 @@ class Node:
             eui64, name, capability, timeline, dice, facts, self.store, self.counters
         )
         self._mac = Mac(station, air, self._hear_frame)
-        self._nwk = Nwk(station, self._mac, self._hear_data, self._hear_network_command)
+        self._nwk = Nwk(
+            station,
+            self._mac,
+            on_data=self._hear_data,
+            on_command=self._hear_network_command,
+            on_event=self._tell,
+            link_status_period=link_status_period,
+        )
         self._aps = Aps(
             station,
             self._nwk,
@@ -198,9 +211,15 @@ class Node:
         """Whether devices may associate with this node now."""
         return self._parent.is_open
 
-    def largest_payload(self, *, aps_security: bool, group: bool = False) -> int:
-        """The most APS payload octets in one frame: 82 under NWK security, 73 with APS security as well."""
-        return largest_payload(aps_security=aps_security, group=group)
+    def largest_payload(
+        self, *, aps_security: bool, group: bool = False, destination: int | None = None
+    ) -> int:
+        """The most APS payload octets in one frame: 82 under NWK security, 73 with APS security as well.
+
+        To a ``destination`` whose source route we know it is less by 2 octets and 2 for each relay.
+        """
+        most = largest_payload(aps_security=aps_security, group=group)
+        return most if destination is None else most - self._nwk.mesh.overhead(destination)
 
     def address_of(self, eui64: Eui64) -> int | None:
         """The short address last known for this device."""
@@ -209,6 +228,26 @@ class Node:
     def eui64_of(self, nwk: int) -> Eui64 | None:
         """The EUI-64 last known behind this short address."""
         return self.eui64 if nwk == self.nwk else self._nwk.eui64_of(nwk)
+
+    def neighbours(self) -> list[NeighbourEntry]:
+        """Whom the node hears by itself, by short address."""
+        return self._nwk.mesh.neighbour_entries()
+
+    def routes(self) -> list[RouteEntry]:
+        """Which way leads where, by destination."""
+        return self._nwk.mesh.route_entries()
+
+    def source_routes(self) -> dict[int, tuple[int, ...]]:
+        """What a concentrator knows: the relays to each device, the one nearest to it first."""
+        return dict(self._nwk.mesh.source_routes.rows())
+
+    def learn_source_route(self, nwk: int, relays: tuple[int, ...]) -> bool:
+        """Take somebody's word for the relays to a device; False if they cannot be a way."""
+        return self._nwk.mesh.source_routes.learn(nwk, relays)
+
+    def concentrate(self, settings: ConcentratorSettings | None) -> None:
+        """Be a concentrator, or none (many-to-one routing), also before the network is up."""
+        self._nwk.mesh.concentrate(settings)
 
     def learn(self, eui64: Eui64, nwk: int) -> None:
         """Take somebody's word for where a device is to be found."""
@@ -470,6 +509,7 @@ class Node:
 
     def _hear_announcement(self, announcement: DeviceAnnounce) -> None:
         self._nwk.learn(announcement.ieee, announcement.nwk)
+        self._nwk.mesh.learn_kind(announcement.nwk, is_router=announcement.capability & 0x02 != 0)
         self.trust.device_spoke(announcement.ieee)
         self._tell(DeviceAnnounced(announcement.ieee, announcement.nwk, announcement.capability))
 

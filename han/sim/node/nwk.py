@@ -1,7 +1,8 @@
 """A node's network layer: addresses, the network key, frame counters that grow, broadcasts heard once.
 
-One hop for now: a frame's next hop is its destination, and nobody relays. As nobody relays a broadcast, its
-sender hears no passive acknowledgement and repeats it, as the standard asks of it then (Zigbee 3.6.5).
+What is for us goes up, what is for others is passed on. Which way a frame takes is the business of the
+``mesh``; to a near neighbour it goes straight, without asking. A broadcast is repeated unless every router
+around is heard to pass it on (Zigbee 3.6.5).
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from han.sim.node.broadcasts import Broadcasts
 from han.sim.node.mac import Mac, OnDone
-from han.sim.node.service import PayloadTooLong
+from han.sim.node.mesh import HANDLED, MAX_RADIUS, Mesh
+from han.sim.node.service import NodeEvent, PayloadTooLong
 from han.sim.node.station import Station
 from han.sim.node.store import COUNTER_END
 from han.sim.wire.errors import ForgedError, FrameTooLongError, WireError
@@ -21,6 +24,7 @@ from han.sim.wire.nwk import (
     BROADCAST_LOWEST,
     BROADCAST_ROUTERS,
     BROADCAST_RX_ON,
+    OVERHEAD,
     FrameType,
     NwkAuxiliary,
     NwkFrame,
@@ -30,20 +34,14 @@ from han.sim.wire.nwk import (
 from han.sim.wire.nwk_commands import RejoinRequest
 from ota.eui64 import Eui64
 
-DEFAULT_RADIUS: Final = 30
 BROADCAST_REPEATS: Final = 2
 BROADCAST_REPEAT_AFTER: Final = 0.5
 BROADCAST_JITTER: Final = 0.064
-BROADCAST_MEMORY: Final = 9.0
-"""How long a broadcast is remembered, so that it is heard once (nwkNetworkBroadcastDeliveryTime)."""
 MAX_FRAME: Final = 127 - 9 - 2
 """The most octets of a network frame in a MAC frame with short addresses."""
-SEAL: Final = 18
-"""What security adds to a network frame: auxiliary header and integrity code."""
-MAX_PAYLOAD: Final = MAX_FRAME - 8 - SEAL
-"""The most octets an APS frame may have in one secured network frame without optional fields."""
 _ROUTE_DISCOVERY: Final = 1
 _REJOIN_REQUEST: Final = bytes((RejoinRequest.COMMAND_ID,))
+_MESH_COMMANDS: Final = frozenset(bytes((command,)) for command in HANDLED)
 
 OnNwkFrame = Callable[[NwkFrame, Eui64 | None, int, int], object]
 """Called with a frame in plain, who sealed it (None if nobody did), LQI and RSSI."""
@@ -55,21 +53,35 @@ class Nwk:
     Without a network key (while joining) unsecured frames are taken, with one they are dropped.
     """
 
-    def __init__(self, station: Station, mac: Mac, on_data: OnNwkFrame, on_command: OnNwkFrame) -> None:
+    def __init__(
+        self,
+        station: Station,
+        mac: Mac,
+        *,
+        on_data: OnNwkFrame,
+        on_command: OnNwkFrame,
+        on_event: Callable[[NodeEvent], object],
+        link_status_period: float,
+    ) -> None:
         self._station = station
         self._store = station.store
         self._timeline = station.timeline
         self._mac = mac
         self._on_data = on_data
         self._on_command = on_command
+        self._is_router = station.is_router
         self._sequence = station.dice.randrange(256)
         self._keys: dict[int, bytes] = {}
         self._key = b""
         self._key_sequence = 0
         self._names: dict[int, Eui64] = {}
-        self._broadcasts: dict[tuple[int, int], float] = {}
+        self._broadcasts = Broadcasts()
         self.address: int | None = None
         """Our short address; None outside a network."""
+        self.mesh = Mesh(station, self, on_event, link_status_period)
+        """Which way frames take, and whom we hear."""
+        mac.on_unheard = self.mesh.unheard
+        self._neighbours = self.mesh.neighbours
         self._life = 0
 
     @property
@@ -88,6 +100,8 @@ class Nwk:
             self.take_keys()
         else:
             self._keys, self._key = {}, b""
+        if self._key:
+            self.mesh.start()
 
     def take_keys(self) -> None:
         """Use the network keys that the store holds now."""
@@ -103,6 +117,7 @@ class Nwk:
         self.address = None
         self._keys, self._key = {}, b""
         self._broadcasts.clear()
+        self.mesh.stop()
         self._life += 1
 
     def learn(self, eui64: Eui64, nwk: int) -> None:
@@ -112,6 +127,7 @@ class Nwk:
         old = self._store.addresses.get(eui64)
         if old is not None and self._names.get(old) == eui64:
             del self._names[old]
+            self.mesh.forget(old)
         stale = self._names.get(nwk)
         if stale is not None:
             self._store.addresses.pop(stale, None)
@@ -124,6 +140,7 @@ class Nwk:
         nwk = self._store.addresses.pop(eui64, None)
         if nwk is not None:
             self._names.pop(nwk, None)
+            self.mesh.forget(nwk)
             self._store.on_change()
 
     def forget_all(self) -> None:
@@ -153,7 +170,8 @@ class Nwk:
     ) -> None:
         """Send a frame to a short address; ``on_done(ok)`` when the next hop has it, or once it is broadcast.
 
-        ``named`` puts our EUI-64 into the header.
+        ``named`` puts our EUI-64 into the header. A radius of 1, and a frame outside network security, goes
+        straight to its destination.
 
         Raises:
             PayloadTooLong: if it does not fit one frame.
@@ -161,14 +179,13 @@ class Nwk:
         address = self.address
         if address is None:
             raise RuntimeError("the network layer is in no network")
-        self._sequence = sequence = (self._sequence + 1) & 0xFF
         broadcast = destination >= BROADCAST_LOWEST
         frame = NwkFrame(
             frame_type,
             destination,
             address,
-            radius or DEFAULT_RADIUS,
-            sequence,
+            radius or MAX_RADIUS,
+            self.next_sequence(),
             payload,
             secured,
             _ROUTE_DISCOVERY if frame_type is FrameType.DATA and not broadcast and secured else 0,
@@ -176,13 +193,27 @@ class Nwk:
             source_ieee=self._station.eui64 if named else None,
         )
         if broadcast:
-            if destination == BROADCAST_ALL:
-                self._keep_for_sleepers(frame)
+            self._broadcasts.begin((address, frame.sequence), self._timeline.now)
+            self._keep_for_sleepers(frame)
             self._broadcast(frame, on_done, BROADCAST_REPEATS)
+            return
+        neighbour = self._neighbours.get(destination)
+        if (neighbour is not None and neighbour.near and self._is_router) or radius == 1 or not secured:
+            self.transmit(frame, destination, on_done)
         else:
-            self._transmit(frame, destination, on_done)
+            self.mesh.send(frame, on_done)
 
-    def _transmit(self, frame: NwkFrame, next_hop: int, on_done: OnDone) -> None:
+    def next_sequence(self) -> int:
+        """A sequence number for a new frame."""
+        self._sequence = sequence = (self._sequence + 1) & 0xFF
+        return sequence
+
+    def transmit(self, frame: NwkFrame, next_hop: int, on_done: OnDone) -> None:
+        """Seal a frame and give it to the MAC; for a child that sleeps, let it wait there.
+
+        Raises:
+            PayloadTooLong: if it does not fit one frame.
+        """
         if next_hop in self._mac.sleepers:
             self._keep(frame, next_hop, on_done)
             return
@@ -202,73 +233,114 @@ class Nwk:
 
     def _keep(self, frame: NwkFrame, child: int, on_done: OnDone) -> None:
         """Let a frame wait for a sleeping child. It is sealed when it goes: counters must grow on the air."""
-        excess = len(frame.to_bytes()) + (SEAL if frame.security else 0) - MAX_FRAME
+        excess = len(frame.to_bytes()) + (OVERHEAD if frame.security else 0) - MAX_FRAME
         if excess > 0:
             raise PayloadTooLong(len(frame.payload), len(frame.payload) - excess)
         self._mac.hold_data(child, partial(self._octets, frame), on_done)
 
     def _keep_for_sleepers(self, frame: NwkFrame) -> None:
         """What is meant for really everyone waits for each sleeping child (Zigbee 3.6.5)."""
-        for child in sorted(self._mac.sleepers):
+        if frame.destination != BROADCAST_ALL:
+            return
+        for child in sorted(self._mac.sleepers - {frame.source}):
             self._keep(frame, child, _ignore)
 
     def _broadcast(self, frame: NwkFrame, on_done: OnDone, repeats: int) -> None:
-        self._transmit(frame, BROADCAST, on_done)
+        self.transmit(frame, BROADCAST, on_done)
         if repeats:
             delay = BROADCAST_REPEAT_AFTER + self._station.dice.random() * BROADCAST_JITTER
             self._timeline.after(delay, self._repeat, frame, repeats - 1, self._life)
 
     def _repeat(self, frame: NwkFrame, repeats: int, life: int) -> None:
-        if life == self._life and self.address == frame.source and (self._key or not frame.security):
+        if life != self._life or not (self._key or not frame.security):
+            return
+        if not self._broadcasts.is_through((frame.source, frame.sequence), self._neighbours.routers()):
             self._broadcast(frame, _ignore, repeats)
+
+    def _pass_on(self, frame: NwkFrame) -> None:
+        """A broadcast that we heard for the first time goes on to everyone around us."""
+        if not self._is_router or frame.radius <= 1:
+            return
+        frame = frame._replace(radius=frame.radius - 1)
+        delay = self._station.dice.random() * BROADCAST_JITTER
+        self._timeline.after(delay, self._pass_on_now, frame, self._life)
+
+    def _pass_on_now(self, frame: NwkFrame, life: int) -> None:
+        if life == self._life and self._key:
+            self._keep_for_sleepers(frame)
+            self._broadcast(frame, _ignore, BROADCAST_REPEATS)
 
     def receive(self, mac_frame: MacFrame, lqi: int, rssi: int) -> None:
         """A MAC data frame arrived."""
-        octets = mac_frame.payload
         try:
-            frame = NwkFrame.parse(octets)
-            if not self._is_ours(frame.destination) or frame.source == self.address:
-                return
-            sealer: Eui64 | None = None
-            if frame.security:
-                opened = self._open(octets, frame)
-                if opened is None:
-                    return
-                frame, sealer = opened
-            elif self._key and not self._may_be_plain(frame):
-                self._station.drop("nwk", "not secured", source=frame.source)
-                return
+            opened = self._in_plain(mac_frame.payload)
         except WireError as error:
             self._station.drop("nwk", str(error), source=mac_frame.source)
             return
-        if (
-            sealer is not None
-            and mac_frame.source == frame.source
-            and self._names.get(frame.source) != sealer
-        ):
-            self.learn(sealer, frame.source)
-        if frame.destination >= BROADCAST_LOWEST and self._heard_before(frame):
+        if opened is None:
             return
+        frame, sealer = opened
+        via = mac_frame.source
+        if type(via) is not int:
+            self._station.drop("nwk", "from no short address", source=frame.source)
+            return
+        if sealer is not None:
+            neighbour = self._neighbours.hear(via, lqi, self._timeline.now)
+            if self._names.get(via) != sealer:
+                self.learn(sealer, via)
+            if via != frame.source:
+                neighbour.is_router = True
+        if frame.destination == self.address:
+            self._deliver(frame, sealer, via, lqi, rssi)
+        elif frame.destination >= BROADCAST_LOWEST:
+            self._hear_broadcast(frame, sealer, via, lqi, rssi)
+        elif sealer is not None:
+            self.mesh.relay(frame)
+
+    def _in_plain(self, octets: bytes) -> tuple[NwkFrame, Eui64 | None] | None:
+        """The frame, opened, and who sealed it; None if it was refused."""
+        frame = NwkFrame.parse(octets)
+        if frame.security:
+            return self._open(octets, frame)
+        if self._key and not self._may_be_plain(frame):
+            self._station.drop("nwk", "not secured", source=frame.source)
+            return None
+        return frame, None
+
+    def _deliver(self, frame: NwkFrame, sealer: Eui64 | None, via: int, lqi: int, rssi: int) -> None:
         if frame.type is FrameType.DATA:
+            if frame.source_route is not None:
+                self.mesh.heard_source_route(frame.source, frame.destination)
             self._on_data(frame, sealer, lqi, rssi)
+        elif sealer is not None and frame.payload[:1] in _MESH_COMMANDS:
+            self.mesh.receive(frame, via, lqi, rssi)
         else:
             self._on_command(frame, sealer, lqi, rssi)
 
-    def _is_ours(self, destination: int) -> bool:
-        if destination == self.address:
-            return True
-        if destination < BROADCAST_LOWEST:
-            return False
+    def _hear_broadcast(self, frame: NwkFrame, sealer: Eui64 | None, via: int, lqi: int, rssi: int) -> None:
+        if frame.type is FrameType.COMMAND and sealer is not None and frame.payload[:1] in _MESH_COMMANDS:
+            # Route requests are passed on in their own way, link statuses not at all.
+            if frame.source != self.address:
+                self.mesh.receive(frame, via, lqi, rssi)
+            return
+        fresh = self._broadcasts.hear((frame.source, frame.sequence), via, self._timeline.now)
+        if not fresh or frame.source == self.address:
+            return
+        self._pass_on(frame)
+        if self._heeds(frame.destination):
+            self._deliver(frame, sealer, via, lqi, rssi)
+
+    def _heeds(self, broadcast: int) -> bool:
         return (
-            destination == BROADCAST_ALL
-            or (destination == BROADCAST_RX_ON and self._station.hears_when_idle)
-            or (destination == BROADCAST_ROUTERS and self._station.is_router)
+            broadcast == BROADCAST_ALL
+            or (broadcast == BROADCAST_RX_ON and self._station.hears_when_idle)
+            or (broadcast == BROADCAST_ROUTERS and self._is_router)
         )
 
     def _may_be_plain(self, frame: NwkFrame) -> bool:
         """Who lost the network key can only ask in plain to come back (Zigbee 3.6.1.4.2.2)."""
         is_rejoin = frame.type is FrameType.COMMAND and frame.payload[:1] == _REJOIN_REQUEST
-        return is_rejoin and self._station.is_router
+        return is_rejoin and self._is_router
 
     def _open(self, octets: bytes, frame: NwkFrame) -> tuple[NwkFrame, Eui64] | None:
         counters = self._station.counters
@@ -308,17 +380,6 @@ class Nwk:
             )
         heard[auxiliary.source] = auxiliary.counter + 1
         return opened, auxiliary.source
-
-    def _heard_before(self, frame: NwkFrame) -> bool:
-        now = self._timeline.now
-        expired = [key for key, until in self._broadcasts.items() if until <= now]
-        for key in expired:
-            del self._broadcasts[key]
-        key = (frame.source, frame.sequence)
-        if key in self._broadcasts:
-            return True
-        self._broadcasts[key] = now + BROADCAST_MEMORY
-        return False
 
 
 def _ignore(ok: bool) -> None:  # noqa: FBT001 - the shape of an OnDone

@@ -98,7 +98,7 @@ class Parent:
             network.extended_pan_id,
             router_capacity=room,
             end_device_capacity=room,
-            device_depth=0 if address == COORDINATOR else 1,
+            device_depth=self._station.store.depth,
             update_id=network.nwk_update_id,
         )
         beacon = Beacon(payload.to_bytes(), self.is_open, address == COORDINATOR)

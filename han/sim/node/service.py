@@ -233,6 +233,26 @@ class KeyVerified:
     eui64: Eui64
 
 
+@dataclass(frozen=True, slots=True)
+class RouteRecorded:
+    """Concentrator only: a device told the way to it; ``relays`` begins with the one nearest to it."""
+
+    nwk: int
+    eui64: Eui64 | None
+    relays: tuple[int, ...]
+    lqi: int
+    rssi: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFailed:
+    """A router on the way reported that a frame went no further; ``status`` as in ``NetworkStatusCode``."""
+
+    status: int
+    nwk: int
+    """Whom it was meant for; whose it was if a way to us as a concentrator has broken."""
+
+
 NodeEvent = (
     NetworkUp
     | NetworkDown
@@ -244,7 +264,35 @@ NodeEvent = (
     | Orphaned
     | NotAskedFor
     | KeyVerified
+    | RouteRecorded
+    | RouteFailed
 )
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourEntry:
+    """A row of a node's neighbour table."""
+
+    nwk: int
+    eui64: Eui64 | None
+    lqi: int
+    """Of the last frame that was heard from it."""
+    cost: int
+    """Of the link, 1 to 7, in its worse direction as far as known."""
+    outgoing_cost: int | None
+    """What it says of hearing us; 0: not at all; None: it has said nothing."""
+    is_router: bool
+    is_child: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RouteEntry:
+    """A row of a node's routing table. ``many_to_one`` as in ``nwk_commands.ManyToOne``."""
+
+    destination: int
+    next_hop: int
+    many_to_one: int
+    record_needed: bool
 
 
 class JoinStatus(Enum):

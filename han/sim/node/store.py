@@ -93,6 +93,8 @@ class NodeStore:
         self.alternate_keys: dict[int, bytes] = {}
         """Network keys other than the active one, by key sequence number."""
         self.parent: int | None = None
+        self.depth = 0
+        """How many hops from the coordinator we joined; 0: we are it."""
         self.trust_centre: Eui64 | None = None
         self.addresses: dict[Eui64, int] = {}
         self.children: dict[Eui64, Child] = {}
@@ -140,6 +142,7 @@ class NodeStore:
         self.network = None
         self.alternate_keys.clear()
         self.parent = None
+        self.depth = 0
         self.trust_centre = None
         self.addresses.clear()
         self.children.clear()
@@ -165,6 +168,7 @@ class NodeStore:
             },
             "alternate_keys": {str(number): key.hex() for number, key in self.alternate_keys.items()},
             "parent": self.parent,
+            "depth": self.depth,
             "trust_centre": None if self.trust_centre is None else self.trust_centre.hex,
             "addresses": {eui64.hex: nwk for eui64, nwk in self.addresses.items()},
             "children": {
@@ -203,6 +207,7 @@ class NodeStore:
             int(number): bytes.fromhex(key) for number, key in data["alternate_keys"].items()
         }
         store.parent = data["parent"]
+        store.depth = data["depth"]
         store.trust_centre = None if data["trust_centre"] is None else Eui64.parse(data["trust_centre"])
         store.addresses = {Eui64.parse(eui64): nwk for eui64, nwk in data["addresses"].items()}
         store.children = {Eui64.parse(eui64): Child(*child) for eui64, child in data["children"].items()}

@@ -26,6 +26,9 @@ BROADCAST_LOWEST: Final = 0xFFF8  # from here on an address is a broadcast
 COORDINATOR: Final = 0x0000
 OVERHEAD: Final = 14 + _seal.MIC  # octets that the seal adds: auxiliary header and MIC
 
+MAX_PAYLOAD: Final = 127 - 9 - 2 - 8 - OVERHEAD
+"""The most octets that a secured network frame carries on one MAC frame, without optional fields."""
+
 
 class FrameType(IntEnum):
     """What an NWK frame carries (3.3.1.1.1)."""

@@ -1,0 +1,607 @@
+"""A node's part in the mesh: it finds ways, keeps to them, and passes on what others send.
+
+The tables are pure and stand beside this file: ``neighbours``, ``routes``, ``concentrator``. Here are their
+timers and their frames. A frame goes straight to a near neighbour, else along the source route that a
+concentrator knows, else along a route; when none is known, it waits until one is found. End devices leave
+all that to their parents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from han.sim.air.timeline import Handle
+from han.sim.node.concentrator import Concentrator, ConcentratorSettings
+from han.sim.node.mac import OnDone
+from han.sim.node.neighbours import Neighbours, link_cost
+from han.sim.node.routes import Route, Routes, SourceRoutes
+from han.sim.node.service import NeighbourEntry, NodeEvent, RouteEntry, RouteFailed, RouteRecorded
+from han.sim.node.station import Station
+from han.sim.wire.errors import WireError
+from han.sim.wire.mac import BROADCAST
+from han.sim.wire.nwk import BROADCAST_ROUTERS, MAX_PAYLOAD, FrameType, NwkFrame, SourceRoute
+from han.sim.wire.nwk_commands import (
+    LinkStatus,
+    ManyToOne,
+    NetworkStatus,
+    NetworkStatusCode,
+    RouteRecord,
+    RouteReply,
+    RouteRequest,
+    parse_command,
+)
+from ota.eui64 import Eui64
+
+REQUEST_REPEATS: Final = 2
+"""How often a route request is repeated (nwkcRREQRetries)."""
+REQUEST_REPEAT_AFTER: Final = 0.254
+REQUEST_JITTER: Final = (0.002, 0.128)
+"""A route request is passed on after so many seconds, at random between these (nwkcMin/MaxRREQJitter)."""
+SEARCH: Final = 1.25
+"""Seconds that a frame waits for a way: three requests, over as many hops as a house has."""
+LOST: Final = 5.0
+"""For how long it is not asked again for whom nobody knew a way to."""
+MOST_WAITING: Final = 8
+"""How many frames wait for one way."""
+MISSED_STATUSES: Final = 3
+"""How many link statuses a router may miss before it is forgotten (nwkRouterAgeLimit)."""
+MAX_RADIUS: Final = 30
+HANDLED: Final = frozenset(
+    command.COMMAND_ID for command in (RouteRequest, RouteReply, NetworkStatus, RouteRecord, LinkStatus)
+)
+"""The network commands that are the mesh's own."""
+
+_ERRORS: Final = frozenset(
+    (
+        NetworkStatusCode.NO_ROUTE_AVAILABLE,
+        NetworkStatusCode.TREE_LINK_FAILURE,
+        NetworkStatusCode.NON_TREE_LINK_FAILURE,
+        NetworkStatusCode.PARENT_LINK_FAILURE,
+        NetworkStatusCode.SOURCE_ROUTE_FAILURE,
+        NetworkStatusCode.MANY_TO_ONE_ROUTE_FAILURE,
+    )
+)
+
+
+class Sender(Protocol):
+    """What the mesh needs of the network layer."""
+
+    address: int | None
+
+    def next_sequence(self) -> int:
+        """A sequence number for a new frame."""
+        ...
+
+    def transmit(self, frame: NwkFrame, next_hop: int, on_done: OnDone) -> None:
+        """Seal a frame and give it to the MAC."""
+        ...
+
+    def eui64_of(self, nwk: int) -> Eui64 | None:
+        """Whose short address this is, as far as known."""
+        ...
+
+
+@dataclass(slots=True)
+class _Search:
+    """A way that is being looked for, and what waits for it."""
+
+    waiting: list[tuple[NwkFrame, OnDone]]
+    deadline: Handle
+
+
+class Mesh:
+    """The routing of one node.
+
+    ``link_status_period`` is how often, in seconds, a router tells its neighbours how well it hears them (0:
+    never). ``on_event`` hears what a concentrator's host is told.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        sender: Sender,
+        on_event: Callable[[NodeEvent], object],
+        link_status_period: float,
+    ) -> None:
+        self._station = station
+        self._timeline = station.timeline
+        self._sender = sender
+        self._on_event = on_event
+        self._period = link_status_period
+        self.neighbours = Neighbours(MISSED_STATUSES * link_status_period)
+        self.routes = Routes()
+        self.source_routes = SourceRoutes()
+        self._concentrator = Concentrator()
+        self._asking: Handle | None = None
+        self._telling: Handle | None = None
+        self._searches: dict[int, _Search] = {}
+        self._lost: dict[int, float] = {}
+        self._passing_on: dict[tuple[int, int], RouteRequest] = {}
+        self._request_id = station.dice.randrange(256) if station.is_router else 0
+
+    def start(self) -> None:
+        """The node is in a network, with its key."""
+        if self._telling is None and self._period and self._station.is_router:
+            first = self._station.dice.uniform(0.0, self._period)
+            self._telling = self._timeline.after(first, self._tell_links)
+        self._set_timer()
+
+    def stop(self) -> None:
+        """The node is in no network: forget every way and every frame that waits for one."""
+        for handle in (self._telling, self._asking, *(search.deadline for search in self._searches.values())):
+            if handle is not None:
+                handle.cancel()
+        self._telling = self._asking = None
+        self._searches.clear()
+        self._passing_on.clear()
+        self._lost.clear()
+        self.neighbours.clear()
+        self.routes.clear()
+        self.source_routes.clear()
+
+    def concentrate(self, settings: ConcentratorSettings | None) -> None:
+        """Be a concentrator, or none, from now on; also before the network is up."""
+        self._concentrator.switch(settings, self._timeline.now)
+        self.source_routes.clear()
+        capacity = 0
+        if settings is not None and settings.keeps_routes:
+            capacity = settings.capacity
+        self.source_routes.capacity = capacity
+        self._set_timer()
+
+    def neighbour_entries(self) -> list[NeighbourEntry]:
+        """The neighbour table as others may see it."""
+        return [
+            NeighbourEntry(
+                nwk,
+                self._sender.eui64_of(nwk),
+                row.lqi,
+                row.cost,
+                row.outgoing_cost,
+                row.is_router,
+                self._is_child(nwk),
+            )
+            for nwk, row in self.neighbours.rows()
+        ]
+
+    def route_entries(self) -> list[RouteEntry]:
+        """The routing table as others may see it."""
+        us = self._sender.address or 0
+        return [
+            RouteEntry(destination, route.next_hop, route.many_to_one, route.wants_record(us))
+            for destination, route in self.routes.rows()
+        ]
+
+    # Sending
+
+    def overhead(self, destination: int) -> int:
+        """How many octets of a frame to this address its source route takes."""
+        relays = self._source_route(destination)
+        return 2 + 2 * len(relays) if relays else 0
+
+    def send(self, frame: NwkFrame, on_done: OnDone) -> None:
+        """Send a frame of ours, or one that we pass on, the way that is known; look for one if none is."""
+        destination = frame.destination
+        store = self._station.store
+        if not self._station.is_router and store.parent is not None:
+            self._sender.transmit(frame, store.parent, on_done)
+            return
+        hop = self._straight(destination)
+        if hop is None and frame.source == self._sender.address:
+            relays = self._source_route(destination)
+            if relays and len(frame.payload) + 2 + 2 * len(relays) <= MAX_PAYLOAD:
+                frame = frame._replace(source_route=SourceRoute(len(relays) - 1, relays))
+                hop = relays[-1]
+        if hop is None:
+            route = self.routes.get(destination)
+            if route is not None:
+                self._record(frame, route)
+                hop = route.next_hop
+        if hop is None:
+            self._search(frame, on_done)
+        else:
+            self._sender.transmit(frame, hop, on_done)
+
+    def unheard(self, next_hop: int) -> None:
+        """A neighbour did not acknowledge a frame: nothing goes over it until it is heard again."""
+        self.neighbours.fail(next_hop, self._timeline.now)
+        self.routes.forget_via(next_hop)
+        self.source_routes.forget_via(next_hop)
+
+    def doubt(self, destination: int) -> None:
+        """No answer from there, though the first relay took every frame: look for another way next time."""
+        row = self.neighbours.get(destination)
+        if row is None or not row.near:
+            self.routes.forget(destination)
+            self.source_routes.forget(destination)
+
+    def undelivered(self) -> None:
+        """A message was given up: a concentrator may want to know the ways anew."""
+        self._concentrator.delivery_failed(self._timeline.now)
+        self._set_timer()
+
+    def learn_kind(self, nwk: int, *, is_router: bool) -> None:
+        """A device said whether it relays."""
+        row = self.neighbours.get(nwk)
+        if row is not None:
+            row.is_router = is_router
+
+    def forget(self, nwk: int) -> None:
+        """Nobody is to be found under this address any more."""
+        self.neighbours.forget(nwk)
+        self.routes.forget(nwk)
+        self.source_routes.forget(nwk)
+
+    def _straight(self, destination: int) -> int | None:
+        """The destination itself, if it is within reach as far as we know."""
+        row = self.neighbours.get(destination)
+        if row is not None:
+            return destination if row.near or (row.hears_us and self._is_child(destination)) else None
+        # Not heard since we started: who was our child or parent before is the best guess.
+        if self._is_child(destination) or destination == self._station.store.parent:
+            return destination
+        return None
+
+    def _is_child(self, nwk: int) -> bool:
+        eui64 = self._sender.eui64_of(nwk)
+        return eui64 is not None and eui64 in self._station.store.children
+
+    def _speaks_for(self, nwk: int) -> bool:
+        """Whether this is an end device of ours: we answer for it, and record its routes."""
+        eui64 = self._sender.eui64_of(nwk)
+        child = None if eui64 is None else self._station.store.children.get(eui64)
+        return child is not None and not child.capability & 0x02
+
+    def _source_route(self, destination: int) -> tuple[int, ...] | None:
+        row = self.neighbours.get(destination)
+        return None if row is not None and row.near else self.source_routes.get(destination)
+
+    # Passing on
+
+    def relay(self, frame: NwkFrame) -> None:
+        """A frame came that is for somebody else."""
+        if not self._station.is_router:
+            return
+        if frame.radius <= 1:
+            self._station.drop("nwk", "its radius is used up", source=frame.source)
+            return
+        frame = frame._replace(radius=frame.radius - 1)
+        if frame.source_route is not None:
+            self._relay_as_told(frame, frame.source_route)
+            return
+        if frame.type is FrameType.COMMAND and frame.payload[0] == RouteRecord.COMMAND_ID:
+            relayed = self._with_us(frame)
+            if relayed is None:
+                return
+            frame = relayed
+        route = self.routes.get(frame.destination)
+        many_to_one = route is not None and route.many_to_one != ManyToOne.NO
+        self.send(frame, partial(self._relayed, frame, many_to_one))
+
+    def _relay_as_told(self, frame: NwkFrame, route: SourceRoute) -> None:
+        index, relays = route.relay_index, route.relays
+        if index >= len(relays) or relays[index] != self._sender.address:
+            self._station.drop("nwk", "a source route that does not lead over us", source=frame.source)
+            return
+        hop = relays[index - 1] if index else frame.destination
+        if not index:
+            self.heard_source_route(frame.source, frame.destination)
+        frame = frame._replace(source_route=SourceRoute(max(index - 1, 0), relays))
+        self._sender.transmit(frame, hop, partial(self._relayed, frame, False))
+
+    def _with_us(self, frame: NwkFrame) -> NwkFrame | None:
+        """A route record with our address behind the others."""
+        try:
+            record = parse_command(frame.payload)
+        except WireError as error:
+            self._station.drop("nwk", str(error), source=frame.source)
+            return None
+        address = self._sender.address
+        assert isinstance(record, RouteRecord)
+        assert address is not None
+        if address in record.relays:
+            self._station.drop("nwk", "a route record that goes in circles", source=frame.source)
+            return None
+        return frame._replace(payload=RouteRecord((*record.relays, address)).to_bytes())
+
+    def _relayed(self, frame: NwkFrame, many_to_one: bool, ok: bool) -> None:  # noqa: FBT001 - an OnDone
+        if ok or (frame.type is FrameType.COMMAND and frame.payload[0] == NetworkStatus.COMMAND_ID):
+            return
+        # A concentrator is told of every way to it that broke; others hear what became of their frame.
+        status, about, to = NetworkStatusCode.NON_TREE_LINK_FAILURE, frame.destination, frame.source
+        if frame.source_route is not None:
+            status = NetworkStatusCode.SOURCE_ROUTE_FAILURE
+        elif many_to_one:
+            status, about, to = NetworkStatusCode.MANY_TO_ONE_ROUTE_FAILURE, frame.source, frame.destination
+        self._station.facts.say(
+            self._station.name,
+            "route.failed",
+            source=frame.source,
+            destination=frame.destination,
+            why=status.name,
+        )
+        self._command(to, NetworkStatus(status, about).to_bytes())
+
+    # Route records and network statuses
+
+    def _record(self, frame: NwkFrame, route: Route) -> None:
+        """Tell a concentrator the way back to the source of this frame, before the frame itself."""
+        destination, address = frame.destination, self._sender.address
+        if not route.wants_record(frame.source) or route.next_hop == destination:
+            return
+        ours = frame.source == address
+        if frame.type is FrameType.COMMAND or not (ours or self._speaks_for(frame.source)):
+            return
+        assert address is not None
+        record = NwkFrame(
+            FrameType.COMMAND,
+            destination,
+            frame.source,
+            MAX_RADIUS,
+            self._sender.next_sequence(),
+            RouteRecord(() if ours else (address,)).to_bytes(),
+            security=True,
+            source_ieee=self._station.eui64 if ours else self._sender.eui64_of(frame.source),
+        )
+        self._sender.transmit(record, route.next_hop, _ignore)
+
+    def _command(self, destination: int, payload: bytes) -> None:
+        address = self._sender.address
+        if address is None:
+            return
+        frame = NwkFrame(
+            FrameType.COMMAND,
+            destination,
+            address,
+            MAX_RADIUS,
+            self._sender.next_sequence(),
+            payload,
+            security=True,
+        )
+        self.send(frame, _ignore)
+
+    # Hearing
+
+    def receive(self, frame: NwkFrame, via: int, lqi: int, rssi: int) -> None:
+        """One of the mesh's own commands came (those in ``HANDLED``), for us or for everyone."""
+        try:
+            command = parse_command(frame.payload)
+        except WireError as error:
+            self._station.drop("nwk", str(error), source=frame.source)
+            return
+        address = self._sender.address
+        assert address is not None
+        match command:
+            case LinkStatus():
+                self.neighbours.hear_link_status(via, command, address)
+            case RouteRequest() if self._station.is_router:
+                self._hear_request(command, frame, via, lqi)
+            case RouteReply() if self._station.is_router:
+                self._hear_reply(command, via, lqi)
+            case RouteRecord() if self._concentrator.settings is not None:
+                if self.source_routes.learn(frame.source, command.relays):
+                    eui64 = frame.source_ieee or self._sender.eui64_of(frame.source)
+                    self._on_event(RouteRecorded(frame.source, eui64, command.relays, lqi, rssi))
+            case NetworkStatus():
+                self._hear_status(command)
+            case _:
+                pass
+
+    def heard_source_route(self, source: int, destination: int) -> None:
+        """A concentrator's source route has reached us or our child: it needs no more records."""
+        route = self.routes.get(source)
+        if route is not None:
+            route.is_recorded(destination)
+
+    def _hear_request(self, request: RouteRequest, frame: NwkFrame, via: int, lqi: int) -> None:
+        row, address = self.neighbours.get(via), self._sender.address
+        if frame.source == address or (row is not None and not row.hears_us):
+            return
+        cost = link_cost(lqi) if row is None else row.cost
+        wanted = request.destination
+        answers = wanted == address or self._speaks_for(wanted)
+        verdict = self.routes.hear_request(
+            request, frame.source, via=via, cost=cost, now=self._timeline.now, answers=answers
+        )
+        if request.many_to_one and verdict is not None:
+            self._found(frame.source)
+        match verdict:
+            case RouteReply():
+                self._reply(verdict, via)
+            case RouteRequest() if frame.radius > 1:
+                key = (frame.source, request.request_id)
+                self._passing_on[key] = verdict
+                relayed = frame._replace(radius=frame.radius - 1, payload=verdict.to_bytes())
+                delay = self._station.dice.uniform(*REQUEST_JITTER)
+                self._timeline.after(delay, self._pass_on, key, verdict, relayed, REQUEST_REPEATS)
+            case _:
+                pass
+
+    def _pass_on(self, key: tuple[int, int], request: RouteRequest, frame: NwkFrame, repeats: int) -> None:
+        if self._passing_on.get(key) is not request:
+            return  # a cheaper copy has taken its place, or we left
+        self._sender.transmit(frame, BROADCAST, _ignore)
+        if repeats:
+            self._timeline.after(REQUEST_REPEAT_AFTER, self._pass_on, key, request, frame, repeats - 1)
+        else:
+            del self._passing_on[key]
+
+    def _reply(self, reply: RouteReply, next_hop: int) -> None:
+        """A route reply goes from hop to hop: each is a new frame (3.4.2.2)."""
+        address = self._sender.address
+        assert address is not None
+        frame = NwkFrame(
+            FrameType.COMMAND,
+            next_hop,
+            address,
+            1,
+            self._sender.next_sequence(),
+            reply.to_bytes(),
+            security=True,
+        )
+        self._sender.transmit(frame, next_hop, _ignore)
+
+    def _hear_reply(self, reply: RouteReply, via: int, lqi: int) -> None:
+        row = self.neighbours.get(via)
+        cost = link_cost(lqi) if row is None else row.cost
+        passed = self.routes.hear_reply(reply, via=via, cost=cost, now=self._timeline.now)
+        if passed is None:
+            return
+        next_hop, reply = passed
+        if next_hop == self._sender.address:
+            self._station.facts.say(
+                self._station.name,
+                "route.found",
+                destination=reply.responder,
+                next_hop=via,
+                cost=reply.path_cost,
+            )
+            self._found(reply.responder)
+        else:
+            self._reply(reply, next_hop)
+
+    def _hear_status(self, status: NetworkStatus) -> None:
+        if status.status in _ERRORS:
+            if status.status == NetworkStatusCode.SOURCE_ROUTE_FAILURE:
+                self.source_routes.forget(status.destination)
+            else:
+                self.routes.forget(status.destination)
+            self._concentrator.route_failed(self._timeline.now)
+            self._set_timer()
+        self._on_event(RouteFailed(status.status, status.destination))
+
+    # Looking for a way
+
+    def _search(self, frame: NwkFrame, on_done: OnDone) -> None:
+        destination, now = frame.destination, self._timeline.now
+        search = self._searches.get(destination)
+        if search is not None:
+            if len(search.waiting) < MOST_WAITING:
+                search.waiting.append((frame, on_done))
+            else:
+                self._timeline.after(0.0, self._give_up, on_done)
+            return
+        if self._lost.get(destination, 0.0) > now:
+            self._timeline.after(0.0, self._give_up, on_done)
+            return
+        self._lost.pop(destination, None)
+        deadline = self._timeline.after(SEARCH, self._not_found, destination)
+        search = self._searches[destination] = _Search([(frame, on_done)], deadline)
+        self._request_id = request_id = (self._request_id + 1) & 0xFF
+        request = RouteRequest(
+            request_id, destination, 0, destination_ieee=self._sender.eui64_of(destination)
+        )
+        self._ask(request, MAX_RADIUS, search)
+
+    def _ask(self, request: RouteRequest, radius: int, search: _Search | None) -> None:
+        address = self._sender.address
+        assert address is not None
+        self.routes.begin(address, request.request_id, self._timeline.now)
+        frame = NwkFrame(
+            FrameType.COMMAND,
+            BROADCAST_ROUTERS,
+            address,
+            radius,
+            self._sender.next_sequence(),
+            request.to_bytes(),
+            security=True,
+            source_ieee=self._station.eui64,
+        )
+        key = (address, request.request_id)
+        self._passing_on[key] = request
+        self._repeat_request(key, request, frame, search, REQUEST_REPEATS)
+
+    def _repeat_request(
+        self,
+        key: tuple[int, int],
+        request: RouteRequest,
+        frame: NwkFrame,
+        search: _Search | None,
+        repeats: int,
+    ) -> None:
+        if self._passing_on.get(key) is not request:
+            return
+        if search is not None and self._searches.get(request.destination) is not search:
+            del self._passing_on[key]
+            return
+        self._sender.transmit(frame, BROADCAST, _ignore)
+        if repeats:
+            self._timeline.after(
+                REQUEST_REPEAT_AFTER, self._repeat_request, key, request, frame, search, repeats - 1
+            )
+        else:
+            del self._passing_on[key]
+
+    def _found(self, destination: int) -> None:
+        self._lost.pop(destination, None)
+        search = self._searches.pop(destination, None)
+        if search is None:
+            return
+        search.deadline.cancel()
+        for frame, on_done in search.waiting:
+            self.send(frame, on_done)
+
+    def _not_found(self, destination: int) -> None:
+        if self._straight(destination) is not None:
+            self._found(destination)  # it was heard meanwhile
+            return
+        search = self._searches.pop(destination)
+        self._lost[destination] = self._timeline.now + LOST
+        self._station.facts.say(
+            self._station.name, "route.not-found", destination=destination, why="nobody knows a way"
+        )
+        for _, on_done in search.waiting:
+            self._give_up(on_done)
+
+    def _give_up(self, on_done: OnDone) -> None:
+        if self._sender.address is not None:
+            on_done(False)
+
+    # Telling
+
+    def _tell_links(self) -> None:
+        now = self._timeline.now
+        for silent in self.neighbours.age(now):
+            self.routes.forget_via(silent)
+            self.source_routes.forget_via(silent)
+        address = self._sender.address
+        assert address is not None
+        frame = NwkFrame(
+            FrameType.COMMAND,
+            BROADCAST_ROUTERS,
+            address,
+            1,
+            self._sender.next_sequence(),
+            LinkStatus(self.neighbours.links()).to_bytes(),
+            security=True,
+            source_ieee=self._station.eui64,
+        )
+        self._sender.transmit(frame, BROADCAST, _ignore)
+        # A little chance keeps two routers from telling at the same time for ever.
+        period = self._period * self._station.dice.uniform(0.95, 1.05)
+        self._telling = self._timeline.after(period, self._tell_links)
+
+    def _set_timer(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        due = self._concentrator.timer()
+        if due is not None and self._sender.address is not None:
+            self._asking = self._timeline.at(due, self._ask_everyone)
+
+    def _ask_everyone(self) -> None:
+        self._asking = None
+        settings = self._concentrator.settings
+        if settings is not None and self._concentrator.tick(self._timeline.now):
+            self._request_id = request_id = (self._request_id + 1) & 0xFF
+            kind = ManyToOne.WITH_ROUTE_RECORD if settings.keeps_routes else ManyToOne.WITHOUT_ROUTE_RECORD
+            request = RouteRequest(request_id, BROADCAST_ROUTERS, 0, kind)
+            self._ask(request, settings.radius or MAX_RADIUS, None)
+        self._set_timer()
+
+
+def _ignore(ok: bool) -> None:  # noqa: FBT001 - the shape of an OnDone
+    """What is lost is asked for again."""

@@ -167,13 +167,30 @@ class OtaClient:
             raise OurError("no whole image is held: nothing to activate")
         self._take_over(now)
 
-    def receive(self, command: Command, sequence: int, now: float, *, broadcast: bool = False) -> None:
-        """Take a command from the server. ``broadcast`` as the network layer delivered it."""
+    def receive(
+        self,
+        command: Command,
+        sequence: int,
+        now: float,
+        *,
+        broadcast: bool = False,
+        confirm: bool = True,
+    ) -> None:
+        """Take a command from the server.
+
+        Args:
+            command: what it says.
+            sequence: of the ZCL frame that it came in.
+            now: the present moment.
+            broadcast: as the network layer delivered it.
+            confirm: whether the server wants to hear of success by a Default Response; of errors it always
+                hears (ZCL7 2.5.12).
+        """
         match command:
             case ImageBlockResponse():
                 self._block(command, sequence, now)
             case ImageNotify():
-                self._notified(command, sequence, now, broadcast=broadcast)
+                self._notified(command, sequence, now, broadcast=broadcast, confirm=confirm)
             case QueryNextImageResponse():
                 self._next_image(command, sequence, now)
             case ImageBlockWait():
@@ -280,7 +297,9 @@ class OtaClient:
         else:
             self._at(now + self._settings.query_every, self._query)
 
-    def _notified(self, notify: ImageNotify, sequence: int, now: float, *, broadcast: bool) -> None:
+    def _notified(
+        self, notify: ImageNotify, sequence: int, now: float, *, broadcast: bool, confirm: bool
+    ) -> None:
         if broadcast:
             if not self._concerns_us(notify):
                 self._out.append(Ignored("a broadcast Image Notify that does not concern this device"))
@@ -289,7 +308,7 @@ class OtaClient:
             self._out.append(Ignored("an Image Notify while busy with an image"))
             self._respond(notify.COMMAND_ID, sequence, Status.FAILURE)
             return
-        else:
+        elif confirm:
             self._respond(notify.COMMAND_ID, sequence, Status.SUCCESS)
         if self._state not in _BUSY:
             self._errors = 0

@@ -21,7 +21,9 @@ from han.sim.home import Certificate, Home, parse_home, read_home
 from han.sim.house import House
 from han.sim.node.node import Node
 from han.sim.node.service import (
+    DeviceAnnounced,
     NetworkParameters,
+    NodeEvent,
     Received,
     SendRequest,
     SendStatus,
@@ -79,6 +81,7 @@ class PlainHub:
         self.tunnels = Tunnels()
         self.events: list[object] = []
         self.global_answers: list[ZclFrame] = []
+        self.announced: list[Eui64] = []
         self._sequence = 0
         self._timer = None
         # In place of the dongle, which nobody opens here: its radio is off.
@@ -97,6 +100,7 @@ class PlainHub:
         self.keys = HubKeys(self.node, house.timeline, self.send, house.seed)
         self.heard: list[Received] = []
         self.node.on_message = self._message
+        self.node.on_event = self._event
 
     def form(self, channel: int = 15) -> None:
         """Start a network; nobody is admitted yet."""
@@ -187,6 +191,10 @@ class PlainHub:
             self._tunnel(received.source, frame)
         else:
             self.global_answers.append(frame)
+
+    def _event(self, event: NodeEvent) -> None:
+        if isinstance(event, DeviceAnnounced):
+            self.announced.append(event.eui64)
 
     def _tunnel(self, source: int, frame: ZclFrame) -> None:
         tunnels = self.tunnels

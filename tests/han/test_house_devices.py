@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from house_world import World, image_for
 
-from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, ReadAttributes, decode_global, encode_global
+from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, ReadAttributes, ZclFrame, decode_global, encode_global
+from ota.commands import DefaultResponse
 from ota.gbcs_image import GbcsImage, Layout
 from ota.image import HardwareRange
 from ota.server import Activation, Offer, TransferCompleted, TransferFailed
@@ -81,6 +82,28 @@ def test_a_device_comes_back_from_its_restart_with_the_new_version(world):
     world.run_until("device.attached", "ppmid", within=30.0)
 
     assert world.said("device.on", "ppmid")[-1].version == "00020000"
+
+
+def test_a_device_that_comes_back_announces_itself(world):
+    world["ppmid"].power_off()
+    world.run(60.0)
+    world.hub.announced.clear()
+    world["ppmid"].power_on()
+    world.run(5.0)
+
+    assert world.hub.announced == [world["ppmid"].eui64]
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+def test_success_is_confirmed_to_a_hub_that_asks_for_it(world, confirms):
+    queries = len(world.said("ota.query", "ppmid"))
+    notify = ZclFrame(0x00, 7, b"\x00\x64", from_server=True, disable_default_response=not confirms)
+    world.hub.send(world["ppmid"].node.nwk, OTA_CLUSTER, notify.to_bytes())
+    world.run(2.0)
+
+    assert len(world.said("ota.query", "ppmid")) == queries + 1
+    answers = [decode_global(frame) for frame in world.hub.global_answers]
+    assert answers == ([DefaultResponse(0x00, Status.SUCCESS, from_server=False)] if confirms else [])
 
 
 def test_an_hcalcs_holds_its_image_until_it_is_told(world):

@@ -603,6 +603,21 @@ def test_a_unicast_notification_always_leads_to_a_query():
     ]
 
 
+def test_a_notification_whose_sender_wants_no_default_response_gets_the_query_alone():
+    client = Bench().client
+    client.drain()
+    client.receive(ImageNotify(), 99, 0.0, confirm=False)
+    sent = [item.command for item in client.drain() if isinstance(item, Send)]
+    assert sent == [QueryNextImageRequest(0x121D, 0x0084, 1, 0x1150)]
+
+
+def test_a_busy_device_turns_a_notification_down_even_if_nobody_wants_success_confirmed():
+    client = downloading().client
+    client.receive(ImageNotify(), 99, 0.0, confirm=False)
+    sent = [item.command for item in client.drain() if isinstance(item, Send)]
+    assert sent == [DefaultResponse(0x00, Status.FAILURE, from_server=False)]
+
+
 @pytest.mark.parametrize("bench", [downloading, complete])
 def test_a_busy_device_turns_a_notification_down_and_goes_on(bench):
     busy = bench()

@@ -77,9 +77,13 @@ class Attachment:
         self._timer: Handle | None = None
 
     def power_on(self) -> None:
-        """Come back into the stored network, or begin to look for one."""
+        """Come back into the stored network and say so to everyone, or begin to look for one.
+
+        Hosts take the announcement for the end of a restart: real devices make it each time they come up.
+        """
         self._retry = self._first_retry
         if self._node.reboot():
+            self._node.zdo.announce()
             self._in_network()
         else:
             self._join()

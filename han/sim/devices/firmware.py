@@ -117,9 +117,11 @@ class Firmware:
         """The OTA cluster's client attributes as they stand."""
         return dict(self._upgrade.machine.attributes(self._server()))
 
-    def command(self, command: Command, sequence: int, *, broadcast: bool) -> None:
-        """Take a command of the OTA cluster from the hub."""
-        self._upgrade.receive(command, sequence, broadcast=broadcast)
+    def command(
+        self, command: Command, sequence: int, *, broadcast: bool = False, confirm: bool = False
+    ) -> None:
+        """Take a command of the OTA cluster from the hub, which may want success confirmed too."""
+        self._upgrade.receive(command, sequence, broadcast=broadcast, confirm=confirm)
 
     def malformed_command(
         self, command_id: int, sequence: int, error: TheirError, *, broadcast: bool

@@ -123,7 +123,8 @@ class Reception:
             return
         if isinstance(command, ImageNotify) and not self._heeds_notify:
             return
-        self._firmware.command(command, frame.sequence, broadcast=broadcast)
+        confirm = not frame.disable_default_response
+        self._firmware.command(command, frame.sequence, broadcast=broadcast, confirm=confirm)
 
     def _other_command(self, cluster: int, frame: ZclFrame) -> None:
         if frame.is_cluster_command:
@@ -138,7 +139,7 @@ class Reception:
                 answer = self._attributes.answer(cluster, question, self._firmware.attributes())
                 self._port.send(cluster, encode_global(answer, frame.sequence))
             case DefaultResponse() as answer if cluster == OTA_CLUSTER:
-                self._firmware.command(answer, frame.sequence, broadcast=False)
+                self._firmware.command(answer, frame.sequence)
             case DefaultResponse(command_id=command_id, status=status):
                 self._facts.say(self._name, "zcl.default-response", command=command_id, status=int(status))
             case _:

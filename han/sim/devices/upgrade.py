@@ -46,10 +46,10 @@ class Upgrade:
         self.machine.start(self._timeline.now)
         self._settle()
 
-    def receive(self, command: Command, sequence: int, *, broadcast: bool) -> None:
+    def receive(self, command: Command, sequence: int, *, broadcast: bool, confirm: bool) -> None:
         """Take a command from the server. Before `start` nobody listens."""
         if self._is_running:
-            self.machine.receive(command, sequence, self._timeline.now, broadcast=broadcast)
+            self.machine.receive(command, sequence, self._timeline.now, broadcast=broadcast, confirm=confirm)
             self._settle()
 
     def receive_malformed(

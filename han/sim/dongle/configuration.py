@@ -37,8 +37,18 @@ FREE_BUFFERS: Final = 0x03
 VERSION_INFO_VALUE: Final = 0x11
 NWK_FRAME_COUNTER: Final = 0x23
 APS_FRAME_COUNTER: Final = 0x24
-_PLAIN_VALUES: Final = {0x05: b"\x52\x00", 0x06: b"\x52\x00", 0x0C: b"\x00", 0x0F: b"\x01", 0x3A: b"\x00"}
-"""Value id to what it starts as: transfer sizes, capability, endpoint flags, forced transmission."""
+_PLAIN_VALUES: Final = {
+    0x05: b"\x52\x00",  # MAXIMUM_INCOMING_TRANSFER_SIZE
+    0x06: b"\x52\x00",  # MAXIMUM_OUTGOING_TRANSFER_SIZE
+    0x07: b"\x01",  # STACK_TOKEN_WRITING
+    0x0A: b"\x00\x00",  # EXTENDED_SECURITY_BITMASK
+    0x0C: b"\x00",  # DESCRIPTOR_CAPABILITY
+    0x0F: b"\x01",  # ENDPOINT_FLAGS
+    0x15: b"\xb5",  # CCA_THRESHOLD, dBm
+    0x3A: b"\x00",  # FORCE_TX_AFTER_FAILED_CCA_ATTEMPTS
+    0x43: b"\x10\x27",  # TRANSIENT_DEVICE_TIMEOUT, ms
+}
+"""Value id to what it starts as: kept for whoever asks, without effect on anything that is simulated."""
 _TC_POLICY: Final = 0x00
 
 
@@ -86,7 +96,6 @@ class Configuration:
             "setConfigurationValue": command("setConfigurationValue", self._set_configuration),
             "getValue": command("getValue", self._get_value),
             "setValue": command("setValue", self._set_value),
-            "getExtendedValue": command("getExtendedValue", self._get_extended_value),
             "setPolicy": command("setPolicy", self._set_policy),
             "getPolicy": command("getPolicy", self._get_policy),
         }
@@ -145,11 +154,6 @@ class Configuration:
         else:
             self._values[value_id] = value
         return {"status": Status.OK}
-
-    def _get_extended_value(self, fields: Fields) -> Fields:
-        if int(fields["valueId"]) != 0x00:
-            return {"status": Status.INVALID_ID, "value": b""}
-        return {"status": Status.OK, "value": b"\x01\x00"}
 
     def _set_policy(self, fields: Fields) -> Fields:
         policy, decision = int(fields["policyId"]), int(fields["decisionId"])

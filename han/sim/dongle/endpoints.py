@@ -14,6 +14,11 @@ from han.sim.dongle.statuses import Status
 from han.sim.node.service import SimpleDescriptor
 
 BUILT_IN: Final = (0, 242)
+ENDPOINT_FLAGS: Final = 0x00
+"""The extended value that says what a registered endpoint is for."""
+ENABLED: Final = b"\x01\x00"
+DISABLED: Final = b"\x00\x00"
+"""Flags behind an error too: a host that runs on real dongles takes an empty value for a fault."""
 
 
 class Endpoints:
@@ -35,7 +40,10 @@ class Endpoints:
 
     def commands(self) -> Mapping[str, Command]:
         """By name."""
-        return {"addEndpoint": self._dialect.command("addEndpoint", self._add)}
+        return {
+            "addEndpoint": self._dialect.command("addEndpoint", self._add),
+            "getExtendedValue": self._dialect.command("getExtendedValue", self._get_extended_value),
+        }
 
     def is_registered(self, endpoint: int) -> bool:
         """Whether messages may be sent from here; 0 and Green Power's 242 are the stack's own."""
@@ -65,3 +73,11 @@ class Endpoints:
             output_clusters=clusters[inputs:],
         )
         return {"status": Status.OK}
+
+    def _get_extended_value(self, fields: Fields) -> Fields:
+        """Of the extended values only the flags of an endpoint; hosts ask whether it is registered so."""
+        if int(fields["valueId"]) != ENDPOINT_FLAGS:
+            return {"status": Status.INVALID_ID, "value": b""}
+        if int(fields["characteristics"]) not in self._node.endpoints:
+            return {"status": Status.BAD_ARGUMENT, "value": DISABLED}
+        return {"status": Status.OK, "value": ENABLED}

@@ -340,9 +340,16 @@ class Host:
         aps = aps_frame(cluster=cluster, endpoint=endpoint, options=options)
         return self.encode("sendUnicast", t.EmberOutgoingMessageType.OUTGOING_DIRECT, to, aps, tag, payload)
 
-    def broadcast(self, payload: bytes = b"hello", *, tag: int = 9, to: int = 0xFFFD) -> bytes:
+    def broadcast(
+        self,
+        payload: bytes = b"hello",
+        *,
+        tag: int = 9,
+        to: int = 0xFFFD,
+        aps: t.EmberApsFrame | None = None,
+    ) -> bytes:
         """The frame of a sendBroadcast, ready for `start`."""
-        aps = aps_frame()
+        aps = aps or aps_frame()
         if self.version >= 14:
             return self.encode("sendBroadcast", 0xFFFF, to, 0, aps, 0, tag, payload)
         return self.encode("sendBroadcast", to, aps, 0, tag, payload)

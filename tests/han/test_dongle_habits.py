@@ -6,7 +6,7 @@ import dataclasses
 
 import bellows.types as t
 import pytest
-from dongle_world import LINK_KEY, OTA_CLUSTER, PPMID, SE_PROFILE, Desk, Host, Wire, join_device
+from dongle_world import LINK_KEY, OTA_CLUSTER, PPMID, SE_PROFILE, Desk, Host, Wire, aps_frame, join_device
 
 from han.sim.dongle import ash_frames
 from han.sim.dongle.ash_frames import ResetCode, ack_frame
@@ -360,6 +360,21 @@ def test_the_dongle_hears_its_own_broadcast(version):
     assert host.named("messageSentHandler") == []
     host.desk.run(1.1)
     assert len(host.named("messageSentHandler")) == 1
+
+
+@pytest.mark.parametrize(("flags", "heard"), [(0, 0), (3, 1)])
+def test_the_dongle_hears_its_own_zdo_requests_as_the_host_configured_it(version, flags, heard):
+    host = Host(Desk(Personality(ezsp=version)), version).connect()
+    host.add_endpoint()
+    host.call("setConfigurationValue", t.EzspConfigId.CONFIG_APPLICATION_ZDO_FLAGS, flags)
+    host.form()
+    permit_joining = aps_frame(cluster=0x0036, endpoint=0)
+    permit_joining.profileId = permit_joining.destinationEndpoint = 0
+
+    host.answered(host.start(host.broadcast(bytes.fromhex("21b401"), to=0xFFFC, aps=permit_joining)))
+    host.desk.run(0.1)
+
+    assert len(host.named("incomingMessageHandler")) == heard
 
 
 def test_the_dongle_reports_what_its_stack_answered_as_if_the_host_had_sent_it(version):

@@ -213,6 +213,25 @@ def test_an_endpoint_is_registered_once(version):
     assert host.add_endpoint(1).status == pick(version, 0x36, 0x21)
 
 
+def test_an_endpoint_has_flags_once_it_is_registered(version):
+    host = Host(Desk(plain(ezsp=version)), version).connect()
+    flags = t.EzspExtendedValueId.EXTENDED_VALUE_ENDPOINT_FLAGS
+
+    before = host.call("getExtendedValue", flags, 1)
+    host.add_endpoint()
+    after = host.call("getExtendedValue", flags, 1)
+
+    assert before.status != 0
+    assert bytes(before.fields["value"]) == b"\x00\x00"
+    assert (after.status, bytes(after.fields["value"])) == (0, b"\x01\x00")
+
+
+def test_an_extended_value_that_the_firmware_has_not_is_an_invalid_id(version):
+    host = Host(Desk(plain(ezsp=version)), version).connect()
+    refused = host.call("getExtendedValue", t.EzspExtendedValueId.EXTENDED_VALUE_LAST_LEAVE_REASON, 1)
+    assert refused.status == (0x37 if version < 14 else 0x0021)
+
+
 @pytest.mark.parametrize("number", [0, 255])
 def test_an_endpoint_has_an_application_number(version, number):
     host = Host(Desk(plain(ezsp=version)), version).connect()

@@ -270,8 +270,10 @@ class Messaging:
         return self._layout.send_answer(Status.OK, counter)
 
     def _hear_ourselves(self, outgoing: Outgoing, counter: int, kind: int) -> None:
-        if self._personality.own_broadcasts:
-            self._tell_incoming(kind, outgoing.aps._replace(sequence=counter), outgoing.payload)
+        aps = outgoing.aps
+        is_heard = aps.profile != ZDO_PROFILE or self._reaches_host(aps.cluster)
+        if self._personality.own_broadcasts and is_heard:
+            self._tell_incoming(kind, aps._replace(sequence=counter), outgoing.payload)
 
     def _tell_incoming(self, kind: int, aps: ApsFrame, payload: bytes) -> None:
         nwk = self._node.nwk or 0
@@ -283,17 +285,20 @@ class Messaging:
 
     def zdo_received(self, message: Received) -> None:
         """A ZDO message arrived; the stack has answered it already if it is one of those it answers."""
-        flags = self._configuration[config.APPLICATION_ZDO_FLAGS]
-        cluster = message.cluster
-        if cluster & ZDO_RESPONSE or cluster == DEVICE_ANNCE:
-            self.received(message)
-        elif cluster in STACK_ANSWERS:
-            if flags & APP_RECEIVES_SUPPORTED:
-                self.received(message)
-            if self._personality.own_broadcasts and not message.broadcast:
-                self._timeline.after(ANSWERED_AFTER, self._tell_own_answer, message)
-        elif flags & APP_HANDLES_UNSUPPORTED:
-            self.received(message, frames.OPTION_ZDO_RESPONSE_REQUIRED)
+        is_news = _is_news(message.cluster)
+        is_answered = message.cluster in STACK_ANSWERS
+        if self._reaches_host(message.cluster):
+            is_hosts = not is_news and not is_answered
+            self.received(message, frames.OPTION_ZDO_RESPONSE_REQUIRED if is_hosts else 0)
+        if is_answered and self._personality.own_broadcasts and not message.broadcast:
+            self._timeline.after(ANSWERED_AFTER, self._tell_own_answer, message)
+
+    def _reaches_host(self, cluster: int) -> bool:
+        """Whether the host hears ZDO messages of this cluster; the stack keeps requests unless told else."""
+        if _is_news(cluster):
+            return True
+        wanted = APP_RECEIVES_SUPPORTED if cluster in STACK_ANSWERS else APP_HANDLES_UNSUPPORTED
+        return bool(self._configuration[config.APPLICATION_ZDO_FLAGS] & wanted)
 
     def received(self, message: Received, more_options: int = 0) -> None:
         """A message arrived: tell the host."""
@@ -367,3 +372,8 @@ def _block(aps: ApsFrame) -> Block | None:
         return None
     index = aps.group & 0xFF
     return Block(index, None if index else aps.group >> 8)
+
+
+def _is_news(cluster: int) -> bool:
+    """An answer or an announcement, which nobody has to answer."""
+    return bool(cluster & ZDO_RESPONSE) or cluster == DEVICE_ANNCE

@@ -137,12 +137,12 @@ class KeyEstablishment:
         exchange = self._exchange(peer, from_server=command.from_server)
         if isinstance(command, Terminate):
             self._terminated(peer, exchange, command, now)
+        elif exchange is not None and command == exchange.taken:
+            self._repeated(exchange, sequence)
         elif isinstance(command, Initiate) and not command.from_server:
             self._asked(peer, command, sequence, now)
         elif exchange is None:
             self._stray(peer, type(command).__name__, sequence, from_server=command.from_server)
-        elif command == exchange.taken:
-            self._repeated(exchange, sequence)
         else:
             self._take(exchange, command, sequence, now)
 

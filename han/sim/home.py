@@ -69,6 +69,34 @@ class Certificate(Enum):
     NONE = "none"
 
 
+class Conduct(Enum):
+    """How a device conducts itself in key establishment: honestly, or with a fault on demand.
+
+    Each ``SILENT_AFTER`` says no more once it has sent that command; ``DEAF_TO_CONFIRM_KEY`` misses the last
+    one, so that the hub takes the key for established and the device does not; each ``TERMINATES`` says so
+    where its ephemeral key is due.
+    """
+
+    HONEST = "honest"
+    WRONG_ISSUER = "wrong-issuer"
+    WRONG_NAME = "wrong-name"
+    WRONG_MAC = "wrong-mac"
+    OFF_CURVE = "off-curve"
+    MALFORMED = "malformed"
+    SILENT_AFTER_INITIATE = "silent-after-initiate"
+    SILENT_AFTER_EPHEMERAL_DATA = "silent-after-ephemeral-data"
+    DEAF_TO_CONFIRM_KEY = "deaf-to-confirm-key"
+    SLOW = "slow"
+    TOO_LATE = "too-late"
+    TWICE = "twice"
+    TERMINATES_UNKNOWN_ISSUER = "terminates-unknown-issuer"
+    TERMINATES_BAD_KEY_CONFIRM = "terminates-bad-key-confirm"
+    TERMINATES_BAD_MESSAGE = "terminates-bad-message"
+    TERMINATES_NO_RESOURCES = "terminates-no-resources"
+    TERMINATES_UNSUPPORTED_SUITE = "terminates-unsupported-suite"
+    TERMINATES_INVALID_CERTIFICATE = "terminates-invalid-certificate"
+
+
 class Quirks(Enum):
     """How thoroughly the virtual dongle behaves like dongles met in the field."""
 
@@ -100,6 +128,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     Smart Energy make of the dongle. It has an OTA client and no tunnel, so it tells nobody of its activation.
     A device with a ``lab`` certificate establishes a link key (CBKE) under one of its cryptographic `suites`
     and protects what Smart Energy protects; one with ``none`` does neither. Home Automation knows neither.
+    `establishment` says how it conducts itself while it does the former.
     """
 
     kind: Kind
@@ -121,6 +150,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     supplier_key: Annotated[str, Meta(pattern=r"^04[0-9a-fA-F]{128}$")] | None = None
     certificate: Certificate = Certificate.NONE
     suites: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1)] = (2,)
+    establishment: Conduct = Conduct.HONEST
 
     def __repr__(self) -> str:
         return f"DeviceDescription({self.kind.value} {self.name!r} {self.eui64})"

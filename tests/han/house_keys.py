@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from han.errors import TheirError
 from han.security.key_establishment import Established, Event, KeyEstablishment, Send, Settings
@@ -16,8 +16,6 @@ from han.sim.node.store import LinkKey
 from han.zcl import KEY_ESTABLISHMENT_CLUSTER, ZclFrame, decode_key_establishment, encode_key_establishment
 from ota.eui64 import Eui64
 
-SUITES = (Suite.ONE, Suite.TWO)
-
 
 class HubKeys:
     """Answers whoever wants to establish a key, and begins itself when told to.
@@ -27,14 +25,19 @@ class HubKeys:
     """
 
     def __init__(
-        self, node: Node, timeline: Timeline, send: Callable[[int, int, bytes], object], seed: object
+        self,
+        node: Node,
+        timeline: Timeline,
+        send: Callable[[int, int, bytes], object],
+        seed: object,
+        suites: Iterable[int],
     ) -> None:
         self.keyed: set[Eui64] = set()
         self.events: list[Event] = []
         self._node = node
         self._send = send
         self._timeline = timeline
-        own = [lab_credentials(node.eui64, suite) for suite in SUITES]
+        own = [lab_credentials(node.eui64, suite) for suite in map(Suite, suites)]
         self.machine = KeyEstablishment(own, Settings(), random.Random(f"{seed} hub keys"))
         self._sequence = 0
         self._timer = None

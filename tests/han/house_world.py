@@ -8,7 +8,7 @@ is protected; a device without a certificate is served in plain.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from house_keys import HubKeys
@@ -72,7 +72,12 @@ class PlainHub:
     """A coordinator that admits every device of its house and serves the images it was given."""
 
     def __init__(
-        self, house: House, *, server: OtaServer | None = None, profile: int = SMART_ENERGY_PROFILE
+        self,
+        house: House,
+        *,
+        server: OtaServer | None = None,
+        profile: int = SMART_ENERGY_PROFILE,
+        suites: Sequence[int] = (1, 2),
     ) -> None:
         self.house = house
         self.profile = profile
@@ -97,7 +102,7 @@ class PlainHub:
         self.node.endpoints[HUB_ENDPOINT] = SimpleDescriptor(
             profile, 0x0500, 0, (0x0000, OTA_CLUSTER, TUNNELLING_CLUSTER, KEY_ESTABLISHMENT_CLUSTER), ()
         )
-        self.keys = HubKeys(self.node, house.timeline, self.send, house.seed)
+        self.keys = HubKeys(self.node, house.timeline, self.send, house.seed, suites)
         self.heard: list[Received] = []
         self.node.on_message = self._message
         self.node.on_event = self._event
@@ -247,11 +252,12 @@ class World:
         seed: int | None = None,
         loss: float = 0.0,
         profile: int = SMART_ENERGY_PROFILE,
+        hub_suites: Sequence[int] = (1, 2),
     ) -> None:
         self.house = House(home or read_home("demo"), seed=seed, loss=loss)
         self.facts: list[Fact] = []
         self.house.facts.subscribe(self.facts.append)
-        self.hub = PlainHub(self.house, profile=profile)
+        self.hub = PlainHub(self.house, profile=profile, suites=hub_suites)
 
     def __getitem__(self, name: str):
         return self.house.devices[name]

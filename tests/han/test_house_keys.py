@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from house_world import HUB_ENDPOINT, World, home_with, image_for
 
-from han.security.install_code import link_key
+from han.security.install_code import link_key, with_crc
 from han.security.key_establishment import Established, Role
 from han.sim.node.service import SimpleDescriptor
 from han.zcl import (
@@ -333,3 +333,43 @@ def test_no_key_shows_in_a_fact_or_a_repr(world):
     assert key_of(world).hex() not in told
     assert key_of(world).hex() not in shown
     assert str(key_of(world)) not in shown
+
+
+def street(count: int) -> str:
+    """So many PPMIDs, each with an install code of its own."""
+    homes = []
+    for number in range(count):
+        code = with_crc(number.to_bytes(16, "big")).hex()
+        homes.append(
+            PPMID.replace('"ppmid"', f'"ppmid-{number}"')
+            .replace("78-90-A4", f"79-00-{number:02X}")
+            .replace("75288bc88fde9392165f3d8ccca3a7d7a6c0", code)
+        )
+    return "".join(homes)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_twenty_devices_that_come_at_once_all_get_their_key(seed):
+    """They take their time, and the hub runs four exchanges at once; the others are told how long to wait."""
+    slow = street(20).replace('certificate = "lab"', 'establishment = "slow"\ncertificate = "lab"')
+    world = world_of(slow, seed=seed)
+    world.run_until("device.attached", within=1200.0, count=20)
+    refused = [fact for fact in world.said("keys.failed") if "NO_RESOURCES" in fact.why]
+
+    assert refused
+    keys = {device.memory.established_key for device in world.house.devices.values()}
+    assert len(keys) == 20
+    for device in world.house.devices.values():
+        assert world.hub.node.trust.link_keys[device.eui64].key == device.memory.established_key
+
+
+def test_twenty_devices_whose_power_fails_in_the_middle_of_it_all_get_their_key_afterwards():
+    world = world_of(street(20))
+    world.run_until("keys.established", within=240.0, count=3)
+    world.house.power_off()
+    world.run(10.0)
+    world.hub.admit_everyone()
+    world.house.power_on()
+    world.run(240.0)
+
+    assert all(device.is_attached for device in world.house.devices.values())

@@ -216,7 +216,7 @@ def test_with_a_third_of_all_commands_lost_both_end_with_one_key_or_give_up(seed
     assert not any(m.is_busy_with(name) for m in pair.machines.values() for name in (HUB, METER))
 
 
-@pytest.mark.parametrize("kind", [EphemeralData, ConfirmKey])
+@pytest.mark.parametrize("kind", [Initiate, EphemeralData, ConfirmKey])
 def test_a_repeated_request_is_answered_with_the_same_response_again(kind):
     pair = Pair(meddle=lambda who, command: [command] * (2 if (who, type(command)) == (METER, kind) else 1))
     pair.initiate(METER, HUB)

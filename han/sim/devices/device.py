@@ -13,8 +13,6 @@ from datetime import datetime
 
 from han.facts import Facts
 from han.security.install_code import link_key
-from han.security.lab_authority import lab_credentials
-from han.security.suite import Suite
 from han.sim.air.medium import CHANNELS, Air
 from han.sim.air.timeline import Handle, Timeline
 from han.sim.devices.attachment import Attachment, Standing
@@ -112,7 +110,7 @@ class Device:
                 facts=facts,
                 name=self.name,
                 memory=self.memory,
-                credentials=[lab_credentials(self.eui64, Suite(suite)) for suite in description.suites],
+                description=description,
                 dice=random.Random(f"{seed} keys {self.name}"),
                 on_keyed=self._attachment.find_server,
             )

@@ -17,12 +17,12 @@ after a loss of its memory, makes the device establish a new one.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from han.errors import TheirError
 from han.facts import Facts
-from han.security.certificate import Credentials
 from han.security.key_establishment import (
+    Command,
     Established,
     Event,
     Failed,
@@ -34,9 +34,11 @@ from han.security.key_establishment import (
     Started,
 )
 from han.sim.air.timeline import Handle, Timeline
+from han.sim.devices.conduct import credentials_of, hears, sent_for
 from han.sim.devices.memory import Memory
 from han.sim.devices.port import Port
 from han.sim.devices.search import Search
+from han.sim.home import DeviceDescription
 from han.sim.node.store import LinkKey
 from han.zcl import KEY_ESTABLISHMENT_CLUSTER, ZclFrame, decode_key_establishment, encode_key_establishment
 from ota.commands import DefaultResponse
@@ -54,7 +56,7 @@ class Establishment:
     """Sees to it that the device shares an established key with its Trust Centre.
 
     Args:
-        credentials: what the device can prove itself with, at most one for each suite.
+        description: says what the device can prove itself with, and how it conducts itself.
         on_keyed: called each time the device is in the network and holds such a key, old or new.
     """
 
@@ -67,7 +69,7 @@ class Establishment:
         facts: Facts,
         name: str,
         memory: Memory,
-        credentials: Sequence[Credentials],
+        description: DeviceDescription,
         dice: random.Random,
         on_keyed: Callable[[], None],
     ) -> None:
@@ -78,7 +80,8 @@ class Establishment:
         self._name = name
         self._memory = memory
         self._on_keyed = on_keyed
-        self._machine = KeyEstablishment(credentials, Settings(), dice)
+        self._conduct = description.establishment
+        self._machine = KeyEstablishment(credentials_of(description), Settings(), dice)
         self._endpoint = 0
         self._timer: Handle | None = None
         self._again: Handle | None = None
@@ -131,6 +134,8 @@ class Establishment:
             )
         else:
             assert not isinstance(command, DefaultResponse)  # which is no command of the cluster
+            if not hears(self._conduct, command):
+                return
             self._machine.receive(peer, command, frame.sequence, now)
         self._settle()
 
@@ -155,12 +160,23 @@ class Establishment:
     def _settle(self) -> None:
         for item in self._machine.drain():
             if isinstance(item, Send):
-                sequence = self._port.next_sequence() if item.sequence is None else item.sequence
-                frame = encode_key_establishment(item.command, sequence)
-                self._port.send(KEY_ESTABLISHMENT_CLUSTER, frame, endpoint=self._endpoint)
+                self._say_it(item)
             else:
                 self._happened(item)
         self._arm()
+
+    def _say_it(self, item: Send) -> None:
+        for late, command in sent_for(self._conduct, item.command):
+            if late:
+                self._timeline.after(late, self._send, command, item.sequence)
+            else:
+                self._send(command, item.sequence)
+
+    def _send(self, command: Command, sequence: int | None) -> None:
+        if sequence is None:
+            sequence = self._port.next_sequence()
+        frame = encode_key_establishment(command, sequence)
+        self._port.send(KEY_ESTABLISHMENT_CLUSTER, frame, endpoint=self._endpoint)
 
     def _happened(self, event: Event) -> None:
         match event:

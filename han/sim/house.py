@@ -19,18 +19,19 @@ from functools import partial
 from itertools import combinations
 from math import floor
 from random import Random
-from typing import BinaryIO
+from typing import TypeVar
 
 from han.clock import SIMULATED_EPOCH, Utc
 from han.errors import OurError
 from han.facts import Facts
 from han.security.install_code import link_key
 from han.sim.address import HouseSettings, read_address
-from han.sim.air.capture import KeyFile, PcapWriter
+from han.sim.air.capture import KeyFile, PcapWriter, Sink
 from han.sim.air.links import Link, Links, Patchy
 from han.sim.air.medium import CHANNELS, Air, Clear, Flight, Lossy, Path, Sniffed, rssi_of
 from han.sim.air.pump import Pump
 from han.sim.air.timeline import Timeline
+from han.sim.air.zep import ZepWriter
 from han.sim.devices.device import Device
 from han.sim.dongle.configuration import KEY_TABLE_SIZE
 from han.sim.dongle.dongle import Dongle
@@ -41,6 +42,8 @@ from han.sim.home import DONGLE, Home, HomeError, Quirks, read_home
 from han.sim.node.node import Node
 from han.sim.node.store import NodeStore
 from ota.eui64 import Eui64
+
+W = TypeVar("W", PcapWriter, ZepWriter)
 
 COORDINATOR = 0x8F
 """MAC capability of the dongle's radio."""
@@ -181,20 +184,15 @@ class House:
         for device in self.devices.values():
             device.power_off()
 
-    def capture(self, file: BinaryIO) -> PcapWriter:
+    def capture(self, file: Sink) -> PcapWriter:
         """Write every frame that a good sniffer in the room hears from now on to an open binary file."""
-        start = self.utc(0.0).timestamp()
-        epoch = floor(start)
-        writer = PcapWriter(file, self.home.channel or CHANNELS[0], epoch=epoch)
-        # Times near zero keep their nanoseconds, which a float of seconds since 1970 would lose.
-        fraction = start - epoch
+        channel = self.home.channel or CHANNELS[0]
+        return self._sniff(lambda epoch: PcapWriter(file, channel, epoch=epoch))
 
-        def write(flight: Flight) -> None:
-            lqi = self.air.lqi_of(flight)
-            writer.write(flight.start + fraction, flight.psdu, rssi_of(lqi), lqi, channel=flight.channel)
-
-        self._sniffers.append(write)
-        return writer
+    def stream(self, send: Callable[[bytes], None]) -> ZepWriter:
+        """Make a ZEP datagram of every such frame from now on."""
+        channel = self.home.channel or CHANNELS[0]
+        return self._sniff(lambda epoch: ZepWriter(send, channel, epoch=epoch))
 
     def write_keys(self, file: KeyFile) -> None:
         """Write the keys that open a capture: those there are, and each further one when a radio gets it."""
@@ -210,6 +208,21 @@ class House:
 
     def _dice(self, whose: str) -> Random:
         return Random(f"{self.seed} {whose}")
+
+    def _sniff(self, make: Callable[[int], W]) -> W:
+        """Let a writer, which is made for an epoch in whole seconds, hear every frame."""
+        start = self.utc(0.0).timestamp()
+        epoch = floor(start)
+        writer = make(epoch)
+        # Times near zero keep their nanoseconds, which a float of seconds since 1970 would lose.
+        fraction = start - epoch
+
+        def write(flight: Flight) -> None:
+            lqi = self.air.lqi_of(flight)
+            writer.write(flight.start + fraction, flight.psdu, rssi_of(lqi), lqi, channel=flight.channel)
+
+        self._sniffers.append(write)
+        return writer
 
     def _sniffed(self, flight: Flight) -> None:
         for sniffer in self._sniffers:

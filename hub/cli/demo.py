@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hub.cli.options import STANDARD_OUTPUT, pcap_option, zep_insecure_option, zep_option
+
 _file = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -38,7 +40,9 @@ _file = click.Path(dir_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for capture, keys, facts, report and images.  [default: evidence; with --json: none]",
 )
-@click.option("--pcap", type=_file, help="Where the capture goes.")
+@pcap_option
+@zep_option
+@zep_insecure_option
 @click.option("--keys", type=_file, help="Where the capture's keys go.")
 @click.option("--facts", type=_file, help="Where the facts go, as JSON lines.")
 def demo(**options: Any) -> None:  # noqa: ANN401 - click's options, named in `hub.cli.demo_run.perform`
@@ -50,7 +54,10 @@ def demo(**options: Any) -> None:  # noqa: ANN401 - click's options, named in `h
     Example: gbhan demo --seed 7 --evidence evidence
     """
     if not options["as_json"]:
-        click.echo(f"gbhan demo, seed {options['seed']}: a hub, its head end and a house, in one process.")
+        click.echo(
+            f"gbhan demo, seed {options['seed']}: a hub, its head end and a house, in one process.",
+            err=options["pcap"] == STANDARD_OUTPUT,
+        )
     # Only now: it brings in zigpy, bellows and the rest, which takes more than a second.
     from hub.cli.demo_run import perform  # noqa: PLC0415 - see the line above
 

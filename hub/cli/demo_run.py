@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from han.clock import monotonic_seconds, run
 from han.facts import Fact
 from han.sim.home import Home, HomeError, read_home
+from hub.cli.live import Live
 from hub.cli.program import exit_statuses
 from hub.demo.evidence import Places, wireshark_command, write_report
 from hub.demo.narrator import Line, Names, Narrator, virtual_time
@@ -93,11 +95,16 @@ def perform(
     as_json: bool,
     evidence: Path | None,
     pcap: Path | None,
+    zep: tuple[str, int] | None,
+    insecure: str,
     keys: Path | None,
     facts: Path | None,
 ) -> None:
     """Perform the demo and print it; leaves with exit status 1 if a promise of the story was not kept."""
     began = monotonic_seconds()
+    live = Live.read(pcap, zep, insecure, as_json=as_json)
+    if live.on_standard_output:
+        pcap = None  # the closing check reads a file all the same
     chance = Chance(seed, loss, serial_loss)
     data = None if image is None else _checked(image)
     with ExitStack() as stack, exit_statuses():
@@ -112,17 +119,21 @@ def perform(
             with ExitStack() as curtain:
                 listeners: tuple[Callable[[Fact], None], ...] = ()
                 if not as_json:
-                    view = curtain.enter_context(View.on(Console(), described, full=story == "full"))
+                    view = curtain.enter_context(
+                        View.on(Console(stderr=live.on_standard_output), described, full=story == "full")
+                    )
                     listeners = (view.hear,)
-                performance = Performance(chance, places, described, data, listeners)
+                performance = Performance(chance, places, described, data, listeners, live.follow)
                 report = run(performance.run(), virtual=True, seed=seed)
         except HomeError as error:
             raise click.UsageError(str(error)) from error
         except KeyboardInterrupt:
             click.echo("Interrupted: there is no report; the capture ends where the story did.", err=True)
             raise SystemExit(INTERRUPTED) from None
+        except asyncio.CancelledError:
+            raise SystemExit(0) from None  # nobody reads the capture any more
         report.wall_seconds = round(monotonic_seconds() - began, 3)
-        _print(report, places, to_json=as_json)
+        _print(report, places, to_json=as_json, to_stderr=live.on_standard_output)
     if not report.ok:
         raise SystemExit(1)
 
@@ -143,10 +154,10 @@ def _checked(image: Path) -> bytes:
     return data
 
 
-def _print(report: Report, places: Places, *, to_json: bool) -> None:
+def _print(report: Report, places: Places, *, to_json: bool, to_stderr: bool) -> None:
     text = json.dumps(as_json(report), indent=1)
     write_report(places, text)
-    click.echo(text if to_json else "\n".join(_summary(report, places)))
+    click.echo(text if to_json else "\n".join(_summary(report, places)), err=to_stderr)
 
 
 def _summary(report: Report, places: Places) -> Iterator[str]:

@@ -25,6 +25,8 @@ from han.sim.dongle.tcp import TcpDoor
 from han.sim.fault import Fault, FaultError, read_fault
 from han.sim.home import DeviceDescription, HomeError, home_names, read_home
 from han.sim.house import House, build_house
+from hub.cli.live import Live
+from hub.cli.options import pcap_option, zep_insecure_option, zep_option
 from hub.cli.program import exit_statuses, run, show_facts
 
 _path = click.Path(dir_okay=False, path_type=Path)
@@ -50,6 +52,7 @@ class _Evidence:
     pcap: Path | None
     keys: Path | None
     facts: Path | None
+    live: Live
 
 
 class Listen(click.ParamType[TcpPlace | PtyPlace]):
@@ -103,7 +106,9 @@ def _tcp_place(text: str) -> TcpPlace | None:
     show_default=True,
     help=f"The house behind it: {', '.join(home_names())}, a .toml file, or a sim:// URL with settings.",
 )
-@click.option("--pcap", type=_path, help="Write every frame on the air to this capture.")
+@pcap_option
+@zep_option
+@zep_insecure_option
 @click.option("--keys", type=_path, help="Write the keys that open the capture to this file.")
 @click.option("--facts", type=_path, help="Write every fact to this file.")
 @click.option(
@@ -126,6 +131,8 @@ def dongle(
     faults: tuple[Fault, ...],
     labels: bool,
     pcap: Path | None,
+    zep: tuple[str, int] | None,
+    insecure: str,
     keys: Path | None,
     facts: Path | None,
     as_json: bool,
@@ -165,8 +172,10 @@ def dongle(
         return
     if place is None:
         raise click.UsageError("where shall the dongle be? --listen tcp://127.0.0.1:6638 or --listen pty")
+    live = Live.read(pcap, zep, insecure, as_json=as_json)
+    evidence = _Evidence(None if live.on_standard_output else pcap, keys, facts, live)
     with exit_statuses():
-        run(_serve(place, settings, _Evidence(pcap, keys, facts), as_json=as_json, verbose=verbose))
+        run(_serve(place, settings, evidence, as_json=as_json, verbose=verbose))
 
 
 async def _serve(
@@ -183,6 +192,7 @@ async def _serve(
         files.callback(house.stop)
         if evidence.pcap is not None:
             house.capture(files.enter_context(_opened_binary(evidence.pcap)))
+        files.enter_context(evidence.live.follow(house))
         if evidence.keys is not None:
             house.write_keys(files.enter_context(_key_file(evidence.keys)))
         async with AsyncExitStack() as doors:

@@ -60,6 +60,21 @@ class HostPort(click.ParamType[tuple[str, int]]):
         return host.strip("[]"), int(port)
 
 
+STANDARD_OUTPUT = Path("-")
+
+pcap_option = click.option(
+    "--pcap",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Where the capture goes; - is standard output, for | wireshark -k -i -",
+)
+zep_option = click.option(
+    "--zep", type=HostPort(), help="Send every frame as ZEP over UDP; Wireshark knows 127.0.0.1:17754."
+)
+zep_insecure_option = click.option(
+    "--insecure", default="", metavar="WORDS", help="See SECURITY.md; needed for --zep to another machine."
+)
+
+
 def read_secret(file: Path | None) -> str | None:
     """The secret in a file, without the end of its line.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Performance:
         home: the house; it must have the devices of the demo's own.
         image: an upgrade file for the PPMID's first update, instead of a made one.
         listeners: called with every fact.
+        follow: entered with the house before anything happens in it, and left when all is over.
     """
 
     chance: Chance
@@ -39,6 +40,7 @@ class Performance:
     home: Home
     image: bytes | None = None
     listeners: tuple[Callable[[Fact], None], ...] = ()
+    follow: Callable[[House], AbstractContextManager[None]] = lambda _: nullcontext()
 
     async def run(self) -> Report:
         """Perform on the running (virtual) loop; the report's ``wall_seconds`` is left to the caller.
@@ -71,6 +73,7 @@ class Performance:
             keys = files.enter_context(KeyFile(self.places.keys))
             capture = house.capture(files.enter_context(evidence.open_alone(self.places.capture)))
             house.write_keys(keys)
+            files.enter_context(self.follow(house))
             async with open_stage(house, self.chance, report=report, facts=facts, supplier=supplier) as stage:
                 story = Story(stage, self.image)
                 await story.run()

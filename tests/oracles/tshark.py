@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from han.sim.air.capture import read_keys
 
@@ -12,7 +13,7 @@ Row = dict[
 ]  # the values of each field asked for, in the order of their appearance in the frame
 
 # Malformed, a bad check sequence, sealed with a key that is not there, or anything that Wireshark warns of.
-_FAULTY = (
+FAULTY = (
     "_ws.malformed || wpan.fcs_ok == 0 || zbee_sec.encrypted_payload || zbee_sec.extended_source_unknown"
     ' || _ws.expert.severity == "Warning" || _ws.expert.severity == "Error"'
 )
@@ -25,11 +26,30 @@ class Tshark:
         self._program = program
         self._home = home
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the program may know of its surroundings."""
+        return {**os.environ, "HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home)}
+
+    def command(self, *arguments: str) -> list[str]:
+        """A command line of the program."""
+        return [str(self._program), *arguments]
+
     def rows(
-        self, capture: Path, fields: Sequence[str], *, keys: Path | None = None, where: str = ""
+        self,
+        capture: Path | IO[bytes],
+        fields: Sequence[str],
+        *,
+        keys: Path | None = None,
+        where: str = "",
+        options: Sequence[str] = (),
     ) -> list[Row]:
-        """These fields of every frame that the display filter ``where`` lets through."""
-        command = [str(self._program), "-n", "-r", str(capture), "-T", "fields", "-E", "aggregator=|"]
+        """These fields of every frame that the display filter ``where`` lets through.
+
+        ``capture`` may be a pipe: it is read while it is written.
+        """
+        source = str(capture) if isinstance(capture, Path) else "-"
+        command = [*self.command("-n", "-r", source, *options), "-T", "fields", "-E", "aggregator=|"]
         # The key file's format is ours; Wireshark takes each key with its octet order and a label.
         for key, label in read_keys(keys) if keys else ():
             command += ["-o", f'uat:zigbee_pc_keys:"{key.hex(":")}","Normal","{label}"']
@@ -40,10 +60,11 @@ class Tshark:
         done = subprocess.run(
             command,
             check=False,
+            stdin=None if isinstance(capture, Path) else capture,
             capture_output=True,
             text=True,
             timeout=300,
-            env={**os.environ, "HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home)},
+            env=self.environment,
         )
         if done.returncode:
             raise AssertionError(f"tshark refused the capture: {done.stderr.strip()}")
@@ -58,7 +79,7 @@ class Tshark:
     def faults(self, capture: Path, keys: Path) -> list[str]:
         """One line for each frame that is malformed, spoilt, cannot be decrypted, or worth a warning."""
         rows = self.rows(
-            capture, ["frame.number", "frame.protocols", "_ws.expert.message"], keys=keys, where=_FAULTY
+            capture, ["frame.number", "frame.protocols", "_ws.expert.message"], keys=keys, where=FAULTY
         )
         return [" ".join(_flat(row.values())) for row in rows]
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from math import floor
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, Protocol, Self
 
 _NANOSECONDS: Final = 0xA1B23C4D
 _MICROSECONDS: Final = 0xA1B2C3D4
@@ -30,6 +30,18 @@ class CaptureError(Exception):
     """The file is no capture or key file that we can read, or it contradicts itself."""
 
 
+class Sink(Protocol):
+    """As much of an open binary file as a writer needs."""
+
+    def write(self, octets: bytes, /) -> object:
+        """Take these octets."""
+        ...
+
+    def flush(self) -> object:
+        """Hold nothing back."""
+        ...
+
+
 class PcapWriter:
     """Writes what the sniffer hears to an open binary file, one write a frame: a reader can follow it live.
 
@@ -38,7 +50,7 @@ class PcapWriter:
     microsecond.
     """
 
-    def __init__(self, file: BinaryIO, channel: int, *, page: int = 0, epoch: int = 0) -> None:
+    def __init__(self, file: Sink, channel: int, *, page: int = 0, epoch: int = 0) -> None:
         self._file = file
         self._channel = channel
         self._page = page

@@ -238,7 +238,7 @@ async def open_stage(
             network_key=network_dice.randbytes(16),
         )
         security = SecuritySettings(
-            credentials=lambda eui64: (lab_credentials(eui64),), require_key_establishment=False
+            credentials=lambda eui64: (lab_credentials(eui64),)
         )
         state = folder / "state"
         state.mkdir(mode=0o700)

@@ -391,6 +391,15 @@ def test_the_dongle_says_its_own_version_whatever_is_asked(version):
     assert host.call("networkState").name == "invalidCommand"
 
 
+def test_the_right_version_asked_for_once_in_the_short_header_settles_it(version):
+    host = Host(Desk(plain(ezsp=version)), version)
+    host.reset()
+
+    host.wait(host.start(bytes((0x00, 0x00, version))))
+
+    assert host.call("networkState").name == "networkState"
+
+
 def test_an_unknown_command_is_an_invalid_command(host, version):
     answer = host.call_raw(0x7FFF)
 

@@ -132,14 +132,26 @@ class Program:
     async def kill(self) -> None:
         """End this life with SIGKILL."""
         self.kills += 1
-        await self._end(signal.SIGKILL)
+        self.send(signal.SIGKILL)
+        await self.ended()
 
     async def stop(self) -> int:
         """End it as Ctrl-C does; gives its exit status."""
-        return await self._end(signal.SIGINT)
+        self.send(signal.SIGINT)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for its end; gives its exit status."""
+        assert self._process is not None
+        async with asyncio.timeout(DEADLINE):
+            status = await self._process.wait()
+            # What it said before it died is in the pipe still.
+            assert self._reading is not None
+            await self._reading
+        return status
 
     def send(self, what: signal.Signals) -> None:
-        """Send it a signal that does not end it."""
+        """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(what)
 
@@ -172,16 +184,6 @@ class Program:
 
     def heard(self, line: str) -> None:
         """A line of its standard output."""
-
-    async def _end(self, how: signal.Signals) -> int:
-        assert self._process is not None
-        self._process.send_signal(how)
-        async with asyncio.timeout(DEADLINE):
-            status = await self._process.wait()
-            # What it said before it died is in the pipe still.
-            assert self._reading is not None
-            await self._reading
-        return status
 
     def _is_over(self) -> bool:
         return self._reading is None or self._reading.done()

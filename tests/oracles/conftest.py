@@ -6,11 +6,13 @@ continuous integration, it fails them.
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from herdsman_world import HERDSMAN, Node
 from tshark import Tshark
 
 
@@ -45,6 +47,23 @@ def present() -> Callable[[str, Path], Path]:
         return file
 
     return look
+
+
+@pytest.fixture(scope="session")
+def node(program, present) -> Node:
+    """Node.js, and zigbee-herdsman installed beside its script by npm, from the lock file."""
+    found, npm = program("node"), program("npm")
+    locked, installed = HERDSMAN / "package-lock.json", HERDSMAN / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < locked.stat().st_mtime:
+        subprocess.run(
+            [str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            check=False,  # what it did not bring is found missing below
+            cwd=HERDSMAN,
+            stdout=subprocess.DEVNULL,
+            timeout=300,
+        )
+    present("zigbee-herdsman (npm ci)", installed)
+    return Node(found)
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,7 @@ class Device:
         )
         proves_itself = description.establishes_keys
         self.node.endpoints[ENDPOINT] = descriptor(nature, establishes_keys=proves_itself)
+        self.node.zdo.manufacturer = description.manufacturer
         self._port = Port(self.node, facts, self.name, nature.profile, protects=proves_itself)
         search = Search(
             node=self.node, timeline=timeline, facts=facts, name=self.name, profile=nature.profile

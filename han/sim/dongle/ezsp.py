@@ -192,12 +192,15 @@ class Ezsp:
             self._refuse(short.sequence, short.frame_id, why)
 
     def _answer_version(self, sequence: int, parameters: bytes, *, in_short_header: bool) -> None:
-        """Say our own version, whatever was asked for; only the right one in its own header settles it."""
+        """Say our own version, whatever was asked for; only the right one, in either header, settles it.
+
+        Some hosts ask for the newest first and go on at once if the dongle has it, so once must do.
+        """
         version = self._dialect.version
         if not parameters:
             self._refuse(sequence, VERSION_COMMAND, Refused(Status.TRUNCATED, "no version was asked for"))
             return
-        if not in_short_header and parameters[0] == version:
+        if parameters[0] == version:
             self._version_is_set = True
         body = bytes((version, STACK_TYPE_MESH)) + RELEASES[version].stack_version.to_bytes(2, "little")
         self._outbox.append(_Waiting(VERSION_COMMAND, body, sequence, in_short_header))

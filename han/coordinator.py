@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from bellows.ash import NcpFailure
@@ -416,16 +416,21 @@ class Coordinator:
         if self._establishment is not None:
             self._establishment.initiate(eui64)
 
-    async def send(self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True) -> None:
+    async def send(
+        self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True, fragments: bool = True
+    ) -> None:
         """Send a ZCL frame to a device, and return once it has acknowledged it.
 
         It goes to the endpoint that last spoke of this cluster, else to the one found by `discover`; if the
         cluster is protected, under the device's link key. Without ``aps_ack`` the first hop's acknowledgement
         counts.
 
+        What does not fit one frame travels in fragments, unless ``fragments`` or ``aps_ack`` is False: an
+        image block is better made smaller, and what nobody acknowledges cannot be repeated.
+
         Raises:
             DeliveryFailed: it was not acknowledged; it may have arrived all the same.
-            PayloadTooLong: it does not fit a frame; nothing was sent.
+            PayloadTooLong: it does not fit a frame, or not as many as may be; nothing was sent.
             UnknownDevice: it was not admitted or has not joined; nothing was sent.
             NotSecured: it has no link key yet; nothing was sent.
             RadioBusy: the dongle has no room; nothing was sent.
@@ -439,18 +444,48 @@ class Coordinator:
         is_protected = device.protects(cluster)
         if is_protected and not device.is_secured:
             raise NotSecured(f"no link key has been established with {to} yet")
-        await self._deliver(device, device.nwk, cluster, zcl, aps_ack=aps_ack, aps_security=is_protected)
+        await self._deliver(
+            device,
+            device.nwk,
+            cluster,
+            zcl,
+            aps_ack=aps_ack,
+            aps_security=is_protected,
+            fragments=fragments and aps_ack,
+        )
 
     async def _deliver(
-        self, device: Admitted, nwk: int, cluster: int, zcl: bytes, *, aps_ack: bool, aps_security: bool
+        self,
+        device: Admitted,
+        nwk: int,
+        cluster: int,
+        zcl: bytes,
+        *,
+        aps_ack: bool,
+        aps_security: bool,
+        fragments: bool,
     ) -> None:
-        limit = LARGEST_PAYLOAD - (APS_SECURITY_OVERHEAD if aps_security else 0)
-        if len(zcl) > limit:
-            raise PayloadTooLong(len(zcl), limit)
+        size, room = len(zcl), LARGEST_PAYLOAD - (APS_SECURITY_OVERHEAD if aps_security else 0)
+        limit = self._settings.fragments.longest if fragments else room
+        if size > limit:
+            raise PayloadTooLong(size, limit)
         stack = self._working()
         endpoint = self._endpoints.get((device.eui64, cluster), device.endpoint) or await self._found(device)
-        with self._asking(stack, len(zcl)):
-            await stack.send(nwk, endpoint, cluster, zcl, aps_ack=aps_ack, aps_security=aps_security)
+        if size <= room:
+            try:
+                with self._asking(stack, size):
+                    await stack.send(nwk, endpoint, cluster, zcl, aps_ack=aps_ack, aps_security=aps_security)
+            except PayloadTooLong:  # the route to the device takes room in the frame
+                if not fragments:
+                    raise
+            else:
+                return
+        self._facts.say("hub", "message.fragmented", device=str(device.eui64), cluster=cluster, size=size)
+        block_size = self._settings.fragments.block_size(room)
+        with self._asking(stack, size):
+            await stack.send_long(
+                nwk, endpoint, cluster, zcl, aps_security=aps_security, block_size=block_size
+            )
 
     async def _found(self, device: Admitted) -> int:
         """The endpoint of a device that has not spoken yet."""
@@ -623,7 +658,13 @@ class Coordinator:
     async def _say_no(self, device: Admitted, message: Message, answer: bytes) -> None:
         with contextlib.suppress(HanError):
             await self._deliver(
-                device, message.sender, message.cluster, answer, aps_ack=True, aps_security=False
+                device,
+                message.sender,
+                message.cluster,
+                answer,
+                aps_ack=True,
+                aps_security=False,
+                fragments=False,
             )
 
     def _watch_doorstep(self) -> None:
@@ -681,10 +722,21 @@ class Coordinator:
         if device is None:
             return
         if isinstance(outcome, Agreed):
-            device.is_secured = True
-            self._on_event(DeviceSecured(device.eui64))
+            certificate = outcome.certificate
+            self._facts.say(
+                "hub",
+                "keys.established",
+                device=str(device.eui64),
+                suite=certificate.SUITE.name,
+                issuer=str(certificate.issuer),
+            )
+            self._secure(device)
         else:
             self._on_event(DeviceInTrouble(device.eui64, f"key establishment failed: {outcome.why}"))
+
+    def _secure(self, device: Admitted) -> None:
+        device.is_secured = True
+        self._on_event(DeviceSecured(device.eui64))
 
     async def _send_establishing(self, to: Eui64, zcl: bytes) -> None:
         await self.send(to, KEY_ESTABLISHMENT_CLUSTER, zcl)
@@ -756,23 +808,17 @@ class Coordinator:
         stack = await open_radio(
             settings, self._network_settings, self, facts=self._facts, memory=self._memory
         )
-        assert stack.last_network is not None
+        # No await in between: what is lost from here on is lost by this stack.
+        self._network = stack.last_network
+        self._stack = stack
         if self._establishment is None:
-            try:
-                own = self._security.credentials(stack.last_network.eui64)
-            except HanError:
-                await stack.shutdown()
-                raise
             self._establishment = Establishment(
-                own,
+                self._security.credentials(self.eui64),
                 self._security.key_establishment,
                 self._settings.entropy,
                 Hands(self._send_establishing, self._keep_key, self._hear_outcome),
                 self._facts,
             )
-        # No await in between: what is lost from here on is lost by this stack.
-        self._network = stack.last_network
-        self._stack = stack
         with contextlib.suppress(RadioBusy, RadioGone, DeliveryFailed), self._asking(stack):
             await self._compare_keys(stack)
 
@@ -780,12 +826,7 @@ class Coordinator:
         """Bring the same network up again, as often as it takes."""
         await old.shutdown()
         # Never form or take over anything unasked on the way back.
-        settings = RadioSettings(
-            self._settings.url,
-            self._settings.state,
-            watchdog_period=self._settings.watchdog_period,
-            entropy=self._settings.entropy,
-        )
+        settings = replace(self._settings, adopt=False, reform=False)
         delay = _FIRST_RETRY
         while True:
             await asyncio.sleep(delay)

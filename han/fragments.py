@@ -45,6 +45,12 @@ class FragmentSettings:
     route_reserve: int = 10
     """Octets left free in each block for a source route of four relays. Under APS security 61 octets remain,
     the size of a GBCS fragment."""
+    host_retries: int = 1
+    """How often a host asks its dongle again for a block that the dongle has repeated in vain."""
+
+    def block_size(self, largest_payload: int) -> int:
+        """The octets of a message in each of its blocks, where one frame has room for so many."""
+        return largest_payload - EXTENDED_HEADER - self.route_reserve
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from serialx.common import UnknownUriScheme
 from han import trust_centre_policy
 from han.errors import OurError, SurroundingsError
 from han.facts import Facts
+from han.fragments import FragmentSettings
 from han.network_memory import KnownNetwork, Network, NetworkMemory, Step, next_step
 from han.stack import Listener, Stack
 from ota.eui64 import Eui64
@@ -104,6 +105,7 @@ class RadioSettings:
         reform: replace whatever network is there by a new one.
         watchdog_period: seconds between two questions whether the dongle lives.
         entropy: where keys and ids that the network settings leave open come from.
+        fragments: how messages travel that do not fit one frame.
     """
 
     url: str
@@ -112,6 +114,7 @@ class RadioSettings:
     reform: bool = False
     watchdog_period: float = 10.0
     entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
+    fragments: FragmentSettings = field(default_factory=FragmentSettings)
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ async def _form(
 async def _connected(
     url: RadioUrl, settings: RadioSettings, network: NetworkSettings, listener: Listener
 ) -> Stack:
-    stack = Stack(_config(url, network), listener, settings.watchdog_period)
+    stack = Stack(_config(url, network), listener, settings.watchdog_period, settings.fragments)
     await stack.connect()
     return stack
 

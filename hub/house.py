@@ -46,8 +46,13 @@ class House(Protocol):
         """Ask this device to leave, forget its keys, and keep it out until it is admitted anew."""
         ...
 
-    async def send(self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True) -> None:
-        """Send a ZCL frame, protected as its cluster wants; returns when the device's radio has it."""
+    async def send(
+        self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True, fragments: bool = True
+    ) -> None:
+        """Send a ZCL frame, protected as its cluster wants; returns when the device's radio has it.
+
+        ``fragments``: whether it may travel in several frames.
+        """
         ...
 
     async def close(self) -> None:

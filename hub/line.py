@@ -43,9 +43,12 @@ class Line:
         self._sequence = (self._sequence + 1) & 0xFF
         return self._sequence
 
-    def post(self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None = None) -> None:
-        """Send a frame and go on; ``then`` hears the outcome."""
-        task = asyncio.create_task(self._post(to, cluster, frame, then), name=f"frame to {to}")
+    def post(
+        self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None = None, *, fragments: bool = True
+    ) -> None:
+        """Send a frame and go on; ``then`` hears the outcome. ``fragments``: see ``House.send``."""
+        work = self._post(to, cluster, frame, then, fragments=fragments)
+        task = asyncio.create_task(work, name=f"frame to {to}")
         # The loop itself holds tasks only weakly.
         self._sending[task] = None
         task.add_done_callback(self._sending.pop)
@@ -55,24 +58,26 @@ class Line:
         for task in self._sending:
             task.cancel()
 
-    async def _post(self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None) -> None:
+    async def _post(
+        self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None, *, fragments: bool
+    ) -> None:
         error: HanError | None = None
         try:
-            await self._send(to, cluster, frame)
+            await self._send(to, cluster, frame, fragments=fragments)
         except HanError as failure:
             error = failure
             self._facts.say("hub", "line.failed", device=str(to), cluster=cluster, why=str(failure))
         if then is not None:
             then(error)
 
-    async def _send(self, to: Eui64, cluster: int, frame: bytes) -> None:
+    async def _send(self, to: Eui64, cluster: int, frame: bytes, *, fragments: bool) -> None:
         attempt = 0
         while True:
             attempt += 1
             if self._house is None:
                 raise RadioGone("the hub has no radio at the moment")
             try:
-                await self._house.send(to, cluster, frame)
+                await self._house.send(to, cluster, frame, fragments=fragments)
             except RadioBusy:
                 if attempt == BUSY_ATTEMPTS:
                     raise

@@ -139,7 +139,9 @@ class Serving:
                 self._server.too_long(send.peer, len(send.command.data))
                 self._settle()
 
-        self._line.post(send.peer, OTA_CLUSTER, encode_ota(send.command, sequence), outcome)
+        # A block that does not fit is made smaller: in fragments it would cost three frames for two.
+        frame = encode_ota(send.command, sequence)
+        self._line.post(send.peer, OTA_CLUSTER, frame, outcome, fragments=False)
 
     def _tell(self, event: Event) -> None:
         match event:

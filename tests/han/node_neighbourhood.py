@@ -64,7 +64,6 @@ class Neighbourhood:
         self.zdo: dict[str, list[Received]] = {}
         self._numbers = 0
         self.fragments: FragmentSettings | None = None
-        self.network_key = NETWORK_KEY
 
     def node(
         self,

@@ -5,15 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from node_neighbourhood import OTA, SLEEPY, SMART_ENERGY, Neighbourhood, Replayer, message
+from frame_eater import Eater, aps_frame_of, times
+from node_neighbourhood import NETWORK_KEY, OTA, SLEEPY, SMART_ENERGY, Neighbourhood, Replayer, message
 
 from han.fragments import Block, FragmentSettings
 from han.sim.air.medium import Clear, Lossy
 from han.sim.node.poll import PollSettings
 from han.sim.node.service import PayloadTooLong, SendRequest, SendStatus
 from han.sim.wire.aps import ApsFrame, FrameType
-from han.sim.wire.mac import MacFrame
-from han.sim.wire.nwk import NwkFrame, open_frame
 
 LONG = bytes(range(256)) * 4 + bytes(176)
 assert len(LONG) == 1200
@@ -35,51 +34,18 @@ def aps_frames(street) -> list[tuple[float, ApsFrame]]:
     """The application support frames on the air so far, without MAC repetitions."""
     frames, before = [], None
     for flight in street.flights:
-        if flight.psdu[0] & 7 != 1 or flight.psdu == before:
-            continue
-        before = flight.psdu
-        nwk, _ = open_frame(MacFrame.parse(flight.psdu[:-2]).payload, {0: street.network_key})
-        frames.append((flight.start, ApsFrame.parse(nwk.payload)))
+        if flight.psdu[0] & 7 == 1 and flight.psdu != before:
+            before = flight.psdu
+            frame = aps_frame_of(flight, NETWORK_KEY)
+            if frame is not None:
+                frames.append((flight.start, frame))
     return frames
 
 
-class Eater:
-    """A path on which chosen application support frames get lost, for as long as they are chosen."""
-
-    def __init__(self) -> None:
-        self.lost = lambda frame: False
-        self.key = b""
-        self.eaten = 0
-
-    def arrivals(self, flight, listeners):
-        if self.key and flight.psdu[0] & 7 == 1:
-            nwk = NwkFrame.parse(MacFrame.parse(flight.psdu[:-2]).payload)
-            if nwk.security:
-                nwk, _ = open_frame(MacFrame.parse(flight.psdu[:-2]).payload, {0: self.key})
-            if self.lost(ApsFrame.parse(nwk.payload)):
-                self.eaten += 1
-                return []
-        return listeners
-
-
 def with_an_eater():
-    eater = Eater()
+    eater = Eater(NETWORK_KEY)
     street, hub, device = joined(eater)
-    eater.key = street.network_key
     return eater, street, hub, device
-
-
-def times(number: int, which):
-    """The first so many frames (MAC repetitions included) that are like this."""
-    left = [number]
-
-    def lost(frame: ApsFrame) -> bool:
-        if left[0] and which(frame):
-            left[0] -= 1
-            return True
-        return False
-
-    return lost
 
 
 @pytest.mark.parametrize(("aps_security", "fragments"), [(False, 18), (True, 20)])

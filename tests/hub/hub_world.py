@@ -319,10 +319,10 @@ class Radio:
             self.ears.event(DeviceJoined(eui64, 0x1234))
             self.house.devices[eui64].power_on()
 
-    async def send(self, to, cluster, zcl, *, aps_ack=True) -> None:
+    async def send(self, to, cluster, zcl, *, aps_ack=True, fragments=True) -> None:
         if self.house.is_down or self.house.ears is not self.ears:
             raise RadioGone("the dongle is gone")
-        if len(zcl) > self.house.limit:
+        if len(zcl) > self.house.limit and not (fragments and aps_ack):
             raise PayloadTooLong(len(zcl), self.house.limit)
         if to not in self.house.devices:
             raise UnknownDevice(f"{to} was not admitted")

@@ -201,8 +201,8 @@ class Aps:
             raise PayloadTooLong(len(request.payload), self._fragment_settings.longest)
 
     def _cut(self, request: SendRequest, counter: int, on_sent: OnSent) -> None:
-        size = largest_payload(aps_security=request.aps_security) - EXTENDED_HEADER
-        self._fragmentation.send(request, counter, size - self._fragment_settings.route_reserve, on_sent)
+        size = self._fragment_settings.block_size(largest_payload(aps_security=request.aps_security))
+        self._fragmentation.send(request, counter, size, on_sent)
 
     def send_command(
         self, destination: int, octets: bytes, on_done: Callable[[bool], object], *, secured: bool

@@ -239,7 +239,9 @@ class Mesh:
         """The destination itself, if it is within reach as far as we know."""
         row = self.neighbours.get(destination)
         if row is not None:
-            return destination if row.near or (row.hears_us and self._is_child(destination)) else None
+            # An end device of ours has no other way, also when it has just not been heard.
+            is_straight = row.near or self._speaks_for(destination)
+            return destination if is_straight or (row.hears_us and self._is_child(destination)) else None
         # Not heard since we started: who was our child or parent before is the best guess.
         if self._is_child(destination) or destination == self._station.store.parent:
             return destination

@@ -157,11 +157,15 @@ async def open_radio(
             if step is Step.REFUSE:
                 facts.say("radio", "network.refused", why=why)
                 raise SurroundingsError(why)
+            is_written = False
             if step in (Step.ADOPT, Step.RESUME) and found is not None:
                 # Also where a power cut came between forming the network and noting that it was done.
                 memory.note(KnownNetwork(found.eui64, found.extended_pan_id, is_formed=True))
+                is_written = await _keys_separated(stack, found, memory, facts)
             if step in (Step.FORM, Step.REPLACE):
                 await _form(stack, settings, network, memory)
+                is_written = True
+            if is_written:
                 # A reset while forming made the dongle forget its endpoints: start anew.
                 await stack.shutdown()
                 stack = await _connected(url, settings, network, listener)
@@ -195,6 +199,24 @@ async def _form(
         stack.config[zigpy.config.CONF_NWK][zigpy.config.CONF_NWK_TC_LINK_KEY] = key
     await stack.form_network()
     memory.note(KnownNetwork(eui64, complete.extended_pan_id, is_formed=True))
+
+
+async def _keys_separated(stack: Stack, found: Network, memory: NetworkMemory, facts: Facts) -> bool:
+    """Whether the network was written anew, because its link keys all came of one secret.
+
+    Other hosts form such networks, and so did this one before it established keys. A dongle may then not
+    heed a key that is imported for a device. The network stays what it is to its devices: ids, channel,
+    network key, and counters that go on.
+    """
+    if not stack.derives_link_keys:
+        return False
+    if not await _back_up(stack, found, memory, facts):
+        why = "its link keys come of one secret, and without a state directory no backup can be kept"
+        facts.say("radio", "network.left-as-it-is", why=why)
+        return False
+    await stack.separate_link_keys()
+    facts.say("radio", "network.keys-separated", extended_pan_id=str(found.extended_pan_id))
+    return True
 
 
 async def _connected(

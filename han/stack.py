@@ -59,6 +59,9 @@ _ZDO_ENDPOINT = 0
 _ZDO_RESPONSE = 0x8000
 _DEVICE_ANNCE = 0x0013
 
+_COUNTER_STEP = 10_000
+"""How far counters are set forward where a network is written anew: more than were used meanwhile."""
+
 _KEYS_FOR_ALL = (
     ezsp.EmberInitialSecurityBitmask.TRUST_CENTER_GLOBAL_LINK_KEY
     | ezsp.EmberInitialSecurityBitmask.TRUST_CENTER_USES_HASHED_LINK_KEY
@@ -218,6 +221,23 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             await super().write_network_info(network_info=network_info, node_info=node_info)
         finally:
             del self._ezsp.setInitialSecurityState
+
+    @property
+    def derives_link_keys(self) -> bool:
+        """Whether the network that `network` saw last was formed with keys that come of one secret."""
+        return "hashed_tclk" in self.state.network_info.stack_specific.get("ezsp", {})
+
+    async def separate_link_keys(self) -> None:
+        """Write the network that runs once more, so that every device has a key of its own.
+
+        The keys in the key table stay. bellows would begin the counter of link keys at zero, which their
+        devices refuse as a replay: it goes on behind the highest that the table tells of.
+        """
+        backup = await self.backups.create_backup(load_devices=True)
+        info = backup.network_info
+        used = max((key.tx_counter or 0 for key in info.key_table), default=0)
+        info.tc_link_key.tx_counter = used + _COUNTER_STEP
+        await self.backups.restore_backup(backup, counter_increment=_COUNTER_STEP, create_new=False)
 
     async def cleanup_tc_link_key(self, ieee: zigpy.types.EUI64) -> None:
         """Nothing. bellows erases the link key of whoever is said to join: anybody may say so."""

@@ -722,21 +722,10 @@ class Coordinator:
         if device is None:
             return
         if isinstance(outcome, Agreed):
-            certificate = outcome.certificate
-            self._facts.say(
-                "hub",
-                "keys.established",
-                device=str(device.eui64),
-                suite=certificate.SUITE.name,
-                issuer=str(certificate.issuer),
-            )
-            self._secure(device)
+            device.is_secured = True
+            self._on_event(DeviceSecured(device.eui64))
         else:
             self._on_event(DeviceInTrouble(device.eui64, f"key establishment failed: {outcome.why}"))
-
-    def _secure(self, device: Admitted) -> None:
-        device.is_secured = True
-        self._on_event(DeviceSecured(device.eui64))
 
     async def _send_establishing(self, to: Eui64, zcl: bytes) -> None:
         await self.send(to, KEY_ESTABLISHMENT_CLUSTER, zcl)
@@ -808,17 +797,23 @@ class Coordinator:
         stack = await open_radio(
             settings, self._network_settings, self, facts=self._facts, memory=self._memory
         )
-        # No await in between: what is lost from here on is lost by this stack.
-        self._network = stack.last_network
-        self._stack = stack
+        assert stack.last_network is not None
         if self._establishment is None:
+            try:
+                own = self._security.credentials(stack.last_network.eui64)
+            except HanError:
+                await stack.shutdown()
+                raise
             self._establishment = Establishment(
-                self._security.credentials(self.eui64),
+                own,
                 self._security.key_establishment,
                 self._settings.entropy,
                 Hands(self._send_establishing, self._keep_key, self._hear_outcome),
                 self._facts,
             )
+        # No await in between: what is lost from here on is lost by this stack.
+        self._network = stack.last_network
+        self._stack = stack
         with contextlib.suppress(RadioBusy, RadioGone, DeliveryFailed), self._asking(stack):
             await self._compare_keys(stack)
 

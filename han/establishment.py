@@ -21,7 +21,7 @@ from typing import Final
 
 from han.errors import HanError, TheirError
 from han.facts import Facts
-from han.security.certificate import Certificate, Credentials
+from han.security.certificate import Credentials
 from han.security.key_establishment import (
     ConfirmKey,
     Established,
@@ -46,10 +46,9 @@ WAITING_AT_MOST: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """The dongle and the device share a link key now, and the device is whom this certificate names."""
+    """The dongle and the device share a link key now, and the device has proved who it is."""
 
     peer: Eui64
-    certificate: Certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +169,14 @@ class Establishment:
             if isinstance(item, Established) and not await self._kept(item):
                 refused.add(item.peer)
         for item in items:
-            if isinstance(item, Send):
-                if item.peer in refused and isinstance(item.command, ConfirmKey):
-                    item = self._no_room(item)  # noqa: PLW2901 - what is sent in its place
-                self._send(item)
-            else:
-                self._say(item)
+            match item:
+                case Send(command=ConfirmKey()) if item.peer in refused:
+                    self._send(self._no_room(item))
+                case Send():
+                    self._send(item)
+                    self._note_suites(item)
+                case _:
+                    self._say(item)
         if self._alarm is not None:
             self._alarm.cancel()
         due = self._machine.timer()
@@ -189,8 +190,26 @@ class Establishment:
             self._facts.say("hub", "keys.failed", device=str(peer), why=str(error))
             self._hands.tell(NotAgreed(peer, str(error)))
             return False
-        self._hands.tell(Agreed(peer, established.certificate))
+        certificate = established.certificate
+        self._facts.say(
+            "hub",
+            "keys.established",
+            device=str(peer),
+            role=established.role.value,
+            suite=certificate.SUITE.name,
+            issuer=str(certificate.issuer),
+        )
+        self._hands.tell(Agreed(peer))
         return True
+
+    def _note_suites(self, send: Send) -> None:
+        """Begun in a suite that we have no certificate of, an exchange never was one to the machine."""
+        command = send.command
+        if isinstance(command, Terminate) and command.status is TerminateStatus.UNSUPPORTED_SUITE:
+            ours = f"its certificates are of suites {command.suites:#x}" if command.suites else "it has none"
+            why = f"{command.status.name}: the hub has no certificate of the suite that it wants; {ours}"
+            self._facts.say("hub", "keys.failed", device=str(send.peer), why=why)
+            self._hands.tell(NotAgreed(send.peer, why))
 
     def _no_room(self, confirmation: Send) -> Send:
         command = Terminate(
@@ -223,15 +242,6 @@ class Establishment:
         match event:
             case Started(role=role, suite=suite):
                 self._facts.say("hub", "keys.started", device=device, role=role.value, suite=suite.name)
-            case Established(role=role, certificate=certificate):
-                self._facts.say(
-                    "hub",
-                    "keys.computed",
-                    device=device,
-                    role=role.value,
-                    suite=certificate.SUITE.name,
-                    issuer=str(certificate.issuer),
-                )
             case Failed(status=status, by_peer=by_peer, why=why, again_at=again_at):
                 name = None if status is None else status.name
                 self._facts.say(

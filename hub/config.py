@@ -62,7 +62,7 @@ class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class SecuritySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[security]``: see `han.coordinator.SecuritySettings`."""
 
-    require_key_establishment: bool = False
+    require_key_establishment: bool = True
     refusal: Literal["not-authorized", "failure"] = "not-authorized"
 
 
@@ -78,6 +78,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     radio: str | None = None
     state: str | None = None
+    keys: str | None = None
+    """Folder with the hub's certificates: ``--keys``."""
     progress_every: Seconds = 5.0
     read_version_within: Seconds = 10.0
     read_version_attempts: Annotated[int, Meta(ge=1)] = 3

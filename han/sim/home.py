@@ -148,7 +148,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     first_query_within: Annotated[float, Meta(ge=0)] = 30.0
     join_retry: Annotated[float, Meta(ge=1)] = 15.0
     supplier_key: Annotated[str, Meta(pattern=r"^04[0-9a-fA-F]{128}$")] | None = None
-    certificate: Certificate = Certificate.NONE
+    certificate: Certificate = Certificate.LAB
     suites: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1)] = (2,)
     establishment: Conduct = Conduct.HONEST
 

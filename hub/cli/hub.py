@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
+from han.coordinator import SecuritySettings
 from han.facts import Facts, write_facts
+from han.key_folder import KeyFolder
 from han.radio import NetworkSettings, RadioSettings
+from hub.cli.certificates import credentials_in
 from hub.cli.program import clock, exit_statuses, run, show_facts
 from hub.config import Config, ConfigError
 from hub.disk import RealDisk, held_alone
@@ -27,6 +30,7 @@ class _Told:
 
     config: Config
     radio: RadioSettings
+    keys: Path | None
     mailbox: MailboxSettings
     state: Path
     facts: Path | None
@@ -39,6 +43,11 @@ class _Told:
 @click.option("--mqtt", help="The broker: mqtt://HOST:PORT, mqtts://USER@HOST?password_file=FILE.")
 @click.option(
     "--state", type=click.Path(file_okay=False, path_type=Path), help="Where the hub keeps its state."
+)
+@click.option(
+    "--keys",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder with the hub's certificates, made by gbhan keys.",
 )
 @click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--adopt", is_flag=True, help="Take over a network on the dongle that this hub did not form.")
@@ -61,6 +70,7 @@ def hub(
     radio: str | None,
     mqtt: str | None,
     state: Path | None,
+    keys: Path | None,
     config_file: Path | None,
     adopt: bool,
     reform: bool,
@@ -71,7 +81,7 @@ def hub(
 ) -> None:
     """Run the Communications Hub on a radio and a broker, until Ctrl-C.
 
-    Example: gbhan hub --radio tcp://127.0.0.1:6638 --mqtt mqtt://127.0.0.1 --state ~/.gbhan/hub
+    Example: gbhan hub --radio tcp://127.0.0.1:6638 --mqtt mqtt://127.0.0.1 --state ~/.gbhan/hub --keys keys
     """
     with exit_statuses():
         config = Config.read(config_file) if config_file else Config()
@@ -84,6 +94,7 @@ def hub(
         told = _Told(
             config,
             RadioSettings(radio_url, state=home / "radio", adopt=adopt, reform=reform),
+            keys or (Path(config.keys).expanduser() if config.keys else None),
             MailboxSettings(address, client_id=""),
             home,
             facts,
@@ -104,9 +115,7 @@ async def _serve(told: _Told) -> None:
     with _facts_file(facts, told.facts):
         running = await Hub.open(
             told.config.settings(),
-            open_house=coordinator_at(
-                told.radio, _network(told.config), told.config.security_settings(), facts
-            ),
+            open_house=coordinator_at(told.radio, _network(told.config), _security(told), facts),
             flash=Flash(RealDisk(told.state)),
             mailbox=told.mailbox,
             bearings=Bearings.seeded(utc, facts, random.SystemRandom()),
@@ -133,6 +142,18 @@ def _facts_file(facts: Facts, path: Path | None) -> Iterator[None]:
 
 def _network(config: Config) -> NetworkSettings:
     return NetworkSettings(channel=config.network.channel, pan_id=config.network.pan_id)
+
+
+def _security(told: _Told) -> SecuritySettings:
+    """Certificates and ready link keys come from the folder; without one no link key can be established."""
+    settings = told.config.security_settings()
+    if told.keys is None:
+        return settings
+    return replace(
+        settings,
+        credentials=credentials_in(told.keys, told.radio.url),
+        link_keys=KeyFolder.open(told.keys).link_key_of,
+    )
 
 
 def _needed(option: str, value: str | None) -> str:

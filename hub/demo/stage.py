@@ -237,9 +237,7 @@ async def open_stage(
             extended_pan_id=Eui64(network_dice.getrandbits(64)),
             network_key=network_dice.randbytes(16),
         )
-        security = SecuritySettings(
-            credentials=lambda eui64: (lab_credentials(eui64),), require_key_establishment=False
-        )
+        security = SecuritySettings(credentials=lambda eui64: (lab_credentials(eui64),))
         state = folder / "state"
         state.mkdir(mode=0o700)
         bearings = Bearings.seeded(utc, facts, chance.dice("hub"))

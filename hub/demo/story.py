@@ -61,12 +61,20 @@ class Story:
     # --- the acts ------------------------------------------------------------------------------------------
 
     async def _everybody_joins(self) -> None:
-        joined = {name: self._fact("device.joined", device) for name, device in self.stage.described.items()}
+        described = self.stage.described.items()
+        joined = {name: self._fact("device.joined", device) for name, device in described}
+        keyed = {name: self._fact("keys.established", device) for name, device in described}
         for device in self.stage.described.values():
             await self.stage.admit(device)
         self.stage.house.power_on()
         for name, fact in joined.items():
             self._expect(await self._within(600.0, fact) is not None, f"{name} joins")
+        for name, fact in keyed.items():
+            established = await self._within(600.0, fact)
+            self._expect(
+                established is not None and established.suite == "TWO",
+                f"{name} establishes a link key by certificate, suite 2",
+            )
 
     async def _a_ppmid_is_updated(self) -> None:
         ppmid = self.stage.described["ppmid"]

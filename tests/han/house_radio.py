@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from han.coordinator import Coordinator, DeliveryFailed, Event, SecuritySettings
 from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
+from han.security.lab_authority import lab_credentials
 from han.sim.dongle.houses import forget_house, register_house
 from han.sim.house import House
 from han.zcl import (
@@ -56,7 +57,7 @@ class RadioHub:
             facts=self.facts,
             on_message=self._message,
             on_event=self._event,
-            security=SecuritySettings(require_key_establishment=False),
+            security=SecuritySettings(credentials=lambda eui64: (lab_credentials(eui64),)),
         )
         self._sender = asyncio.create_task(self._send_on())
 

@@ -70,7 +70,7 @@ def test_a_ppmid_downloads_an_image_and_runs_it(world):
     completed = [event for event in world.hub.events if isinstance(event, TransferCompleted)]
     assert [event.peer for event in completed] == [world["ppmid"].eui64]
     blocks = world.said("ota.block", "ppmid")
-    assert [block.offset for block in blocks[:3]] == [0, 65, 130]
+    assert [block.offset for block in blocks[:3]] == [0, 56, 112]
     assert sum(block.size for block in blocks) == len(data)
 
 

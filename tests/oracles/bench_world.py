@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from han.facts import Fact
+from han.key_folder import KeyFolder
+from han.security.lab_authority import lab_credentials
 from han.sim.home import DeviceDescription, Home, parse_home
 from hub.cli.asking import ask, asking_mailbox
 from hub.dcc.client import DspAddress, DspClient
@@ -317,6 +319,7 @@ class Bench:
         self.home: Home = parse_home(text.encode())
         (folder / "home.toml").write_text(text)
         (folder / "hub.toml").write_text(HUB_CONFIG)
+        KeyFolder.make(folder / "keys").add_credentials(lab_credentials(self.home.dongle.eui64))
         self.broker_port = free_port()
         self.broker = _broker(folder, mosquitto, self.broker_port)
         self.dongle = Follower(
@@ -374,6 +377,7 @@ class Bench:
             [
                 *("hub", "--radio", f"tcp://127.0.0.1:{self._wire.port}", "--mqtt", self.mqtt),
                 *("--state", str(self.folder / "hub"), "--config", str(self.folder / "hub.toml")),
+                *("--keys", str(self.folder / "keys")),
             ],
             self.folder / "hub.log",
             "mqtt.connected",

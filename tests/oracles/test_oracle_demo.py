@@ -75,7 +75,7 @@ def test_the_ppmid_gets_a_350_kb_image_activates_it_and_says_so(run):
     assert (row["service_request"], row["device_type"], row["outcome"]) == ("11.4", "PPMID", "activated")
     assert (row["version_before"], row["version_after"]) == ("00010000", "00020000")
     assert row["bytes"] == 350 * 1024
-    assert row["blocks"] >= 350 * 1024 / 65
+    assert row["blocks"] >= 350 * 1024 / 56
     assert 90 < row["download_seconds"] < 600
 
 
@@ -126,6 +126,37 @@ def test_wireshark_decrypts_every_frame_and_finds_nothing_wrong(run, tshark: Tsh
 @pytest.fixture(scope="module")
 def blocks(run, tshark: Tshark) -> list[Row]:
     return tshark.rows(run.capture, _FIELDS, keys=run.keys, where=_BLOCK)
+
+
+@pytest.mark.oracle
+def test_every_image_block_is_under_aps_security_and_carries_56_octets_but_the_last(
+    run, blocks, tshark: Tshark
+):
+    sizes = {fact["image"]: fact["size"] for fact in run.said("slot.stored")}
+    ends = {size - 56 * (size // 56) for size in sizes.values()}
+    assert {int(row[_FIELDS[5]][0], 0) for row in blocks} == {56} | (ends - {0})
+
+    # Within the APS layer: a security header of its own, under the link key (key id 0).
+    sealed = tshark.rows(
+        run.capture, ["zbee.sec.key_id"], keys=run.keys, where=f"({_BLOCK}) && zbee_aps.security == 1"
+    )
+    assert len(sealed) == len(blocks)
+    assert {tuple(row["zbee.sec.key_id"]) for row in sealed} == {("0x01", "0x00")}
+
+
+@pytest.mark.oracle
+def test_wireshark_sees_each_device_establish_its_key_in_suite_2(run, tshark: Tshark):
+    confirmed, named = (
+        tshark.rows(run.capture, ["zbee_nwk.src", "zbee_zcl_se.ke.cert.curve"], keys=run.keys, where=where)
+        for where in ("zbee_zcl_se.ke.macu", "zbee_zcl_se.ke.cert.subject && zbee_nwk.dst == 0x0000")
+    )
+    joined = {fact["device"]: fact["nwk"] for fact in run.said("device.joined")}
+    established = {joined[fact["device"]] for fact in run.said("keys.established")}
+
+    assert established == set(joined.values())
+    for rows in (confirmed, named):
+        assert {int(row["zbee_nwk.src"][0], 0) for row in rows} == established
+    assert {row["zbee_zcl_se.ke.cert.curve"][0] for row in named} == {"0x0d"}, "sect283k1"
 
 
 @pytest.mark.oracle

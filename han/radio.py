@@ -134,8 +134,11 @@ async def open_radio(
     *,
     facts: Facts,
     memory: NetworkMemory | None = None,
+    meet: Callable[[Eui64], None] = lambda _: None,
 ) -> Stack:
     """Connect to the dongle and bring its network up.
+
+    ``meet`` is called with the dongle's address before anything on it is changed. What it raises ends this.
 
     Raises:
         OurError: if the URL or the network settings cannot be.
@@ -148,6 +151,7 @@ async def open_radio(
         stack = await _connected(url, settings, network, listener)
         async with _closed_on_error(stack):
             found = await stack.network()
+            meet(await stack.own_eui64())
             known = memory.recall()
             step, why = next_step(found, known, adopt=settings.adopt, reform=settings.reform)
             if found is not None and step is not Step.RESUME:

@@ -80,6 +80,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state: str | None = None
     keys: str | None = None
     """Folder with the hub's certificates: ``--keys``."""
+    lab_keys: bool = False
     progress_every: Seconds = 5.0
     read_version_within: Seconds = 10.0
     read_version_attempts: Annotated[int, Meta(ge=1)] = 3

@@ -10,16 +10,12 @@ from house_radio import HeardFacts, hub_in
 from house_world import certified
 
 import han.sim  # noqa: F401 - registers sim://
-from han.coordinator import SecuritySettings
-from han.security.lab_authority import lab_credentials
 from han.sim.air.medium import Clear, Lossy, Sniffed
 from han.sim.air.timeline import Timeline
 from han.sim.dongle.personality import Personality
 from han.sim.house import House
 
 pytestmark = pytest.mark.usefixtures("rebound")
-
-CERTIFIED = SecuritySettings(credentials=lambda eui64: (lab_credentials(eui64),))
 
 
 class Talk:
@@ -60,7 +56,7 @@ async def talk(request):
         personality=Personality(ezsp=request.param),
     )
     heard = HeardFacts(house.facts)
-    async with hub_in(house, security=CERTIFIED) as hub:
+    async with hub_in(house) as hub:
         talk = Talk(house, hub, heard)
         await talk.open()
         yield talk

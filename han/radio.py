@@ -104,6 +104,9 @@ class RadioSettings:
         adopt: take over a network that this hub did not form.
         reform: replace whatever network is there by a new one.
         watchdog_period: seconds between two questions whether the dongle lives.
+        source_routing: be a concentrator: ask every device, every minute, for the way to it, and send along
+            that way. Off as in zigpy and bellows: a house of one hop has no use for it, and each relay on a
+            way takes two octets off every message.
         entropy: where keys and ids that the network settings leave open come from.
         fragments: how messages travel that do not fit one frame.
     """
@@ -113,6 +116,7 @@ class RadioSettings:
     adopt: bool = False
     reform: bool = False
     watchdog_period: float = 10.0
+    source_routing: bool = False
     entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
     fragments: FragmentSettings = field(default_factory=FragmentSettings)
 
@@ -226,7 +230,8 @@ async def _keys_separated(stack: Stack, found: Network, memory: NetworkMemory, f
 async def _connected(
     url: RadioUrl, settings: RadioSettings, network: NetworkSettings, listener: Listener
 ) -> Stack:
-    stack = Stack(_config(url, network), listener, settings.watchdog_period, settings.fragments)
+    config = _config(url, network, source_routing=settings.source_routing)
+    stack = Stack(config, listener, settings.watchdog_period, settings.fragments)
     await stack.connect()
     return stack
 
@@ -278,7 +283,7 @@ def _device_config(url: RadioUrl) -> dict[str, Any]:
     }
 
 
-def _config(url: RadioUrl, network: NetworkSettings) -> dict[str, Any]:
+def _config(url: RadioUrl, network: NetworkSettings, *, source_routing: bool) -> dict[str, Any]:
     if network.channel is not None and not 11 <= network.channel <= 26:
         raise OurError(f"a 2.4 GHz channel is 11 to 26, not {network.channel}")
     return {
@@ -293,6 +298,7 @@ def _config(url: RadioUrl, network: NetworkSettings) -> dict[str, Any]:
         # Backups are made where the network changes, not by the day.
         zigpy.config.CONF_NWK_BACKUP_ENABLED: False,
         zigpy.config.CONF_TOPO_SCAN_ENABLED: False,
+        zigpy.config.CONF_SOURCE_ROUTING: source_routing,
     }
 
 

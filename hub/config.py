@@ -53,10 +53,14 @@ class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[network]``: the network to form if there is none; what is left out is drawn or measured."""
+    """``[network]``: the network to form if there is none; what is left out is drawn or measured.
+
+    ``source_routing`` concerns a network that is there already as well; see `han.radio.RadioSettings`.
+    """
 
     channel: Annotated[int, Meta(ge=11, le=26)] | None = None
     pan_id: Annotated[int, Meta(ge=1, le=0xFFFE)] | None = None
+    source_routing: bool = False
 
 
 class SecuritySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

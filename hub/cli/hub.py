@@ -101,7 +101,13 @@ def hub(
         address = BrokerAddress.parse(mqtt_url, insecure or config.mqtt.insecure)
         told = _Told(
             config,
-            RadioSettings(radio_url, state=home / "radio", adopt=adopt, reform=reform),
+            RadioSettings(
+                radio_url,
+                state=home / "radio",
+                adopt=adopt,
+                reform=reform,
+                source_routing=config.network.source_routing,
+            ),
             _security(config, keys, lab_keys=lab_keys, radio=radio_url),
             MailboxSettings(address, client_id=""),
             home,

@@ -46,6 +46,7 @@ class Device:
         channels: where it looks for a network.
         wake: brings the timeline up to date for whoever switches the device from outside the simulation.
         memory: what it remembers from before; None for one that was never switched on.
+        link_status_period: seconds after which it tells its neighbours how well it hears them; 0: never.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Device:
         channels: Sequence[int] = CHANNELS,
         wake: Callable[[], None] = lambda: None,
         memory: Memory | None = None,
+        link_status_period: float = 0.0,
     ) -> None:
         self.description = description
         self.name = description.name
@@ -81,6 +83,7 @@ class Device:
             name=self.name,
             capability=MAINS_POWERED_ROUTER,
             store=self.memory.node,
+            link_status_period=link_status_period,
         )
         proves_itself = description.establishes_keys
         self.node.endpoints[ENDPOINT] = descriptor(nature, establishes_keys=proves_itself)

@@ -22,10 +22,20 @@ from han.sim.dongle.joining import Joining
 from han.sim.dongle.messaging import APP_HANDLES_UNSUPPORTED, Messaging
 from han.sim.dongle.network import NetworkControl
 from han.sim.dongle.personality import Personality
+from han.sim.dongle.routing import Routing
 from han.sim.dongle.security import KeyRing
 from han.sim.dongle.stack import Stack
 from han.sim.dongle.tables import Tables
-from han.sim.node.service import ChildJoined, DeviceJoined, KeyVerified, NetworkDown, NetworkUp, NodeEvent
+from han.sim.node.service import (
+    ChildJoined,
+    DeviceJoined,
+    KeyVerified,
+    NetworkDown,
+    NetworkUp,
+    NodeEvent,
+    RouteFailed,
+    RouteRecorded,
+)
 from han.sim.node.store import FrameCounter, NodeStore
 from ota.eui64 import Eui64
 
@@ -106,6 +116,7 @@ class Firmware:
             personality=personality,
             faults=faults,
         )
+        self._routing = Routing(dialect=dialect, ezsp=self.ezsp, configuration=self.configuration, node=node)
         self._joining = Joining(ezsp=self.ezsp, timeline=timeline, personality=personality)
         identity = Identity(dialect=dialect, personality=personality, node=node, eui64=lambda: eui64)
         counters = CounterBoard(
@@ -118,6 +129,7 @@ class Firmware:
             self._keys.commands(),
             endpoints.commands(),
             tables.commands(),
+            self._routing.commands(),
             self.messaging.commands(),
             counters.commands(),
         )
@@ -141,6 +153,10 @@ class Firmware:
                 self._joining.device_joined(event)
             case KeyVerified():
                 self._joining.key_verified(event)
+            case RouteRecorded():
+                self._routing.recorded(event)
+            case RouteFailed():
+                self._routing.failed(event)
             case _:
                 # Announcements reach the host as ZDO messages, departures as a Trust Centre's notice.
                 pass

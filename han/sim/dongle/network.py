@@ -63,8 +63,6 @@ class NetworkControl:
             "leaveNetwork": self._leave,
             "getNetworkParameters": self._parameters,
             "permitJoining": self._permit,
-            "setConcentrator": lambda _: {"status": Status.OK},
-            "setSourceRouteDiscoveryMode": lambda _: {"remainingTime": 0},
             "tokenFactoryReset": self._factory_reset,
             "removeDevice": self._remove,
             "startScan": self._scan,
@@ -164,7 +162,8 @@ class NetworkControl:
     def _remove(self, fields: Fields) -> Fields:
         if not self.is_up():
             raise Refused(Status.NETWORK_DOWN, "the network is down")
-        if not self._node.remove(eui64_of(fields["targetLong"])):
+        # Our own child is told to leave; for another its parent is asked, or the device itself.
+        if not self._node.remove(eui64_of(fields["targetLong"]), via=int(fields["destShort"])):
             raise Refused(Status.NOT_FOUND, "no such child")
         return {"status": Status.OK}
 

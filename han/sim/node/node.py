@@ -249,6 +249,15 @@ class Node:
         """Be a concentrator, or none (many-to-one routing), also before the network is up."""
         self._nwk.mesh.concentrate(settings)
 
+    def ask_everyone(self) -> None:
+        """Ask for the ways to us, as soon as a concentrator may; of no effect on others."""
+        self._nwk.mesh.ask_everyone_soon()
+
+    @property
+    def seconds_to_asking(self) -> float | None:
+        """How long it is until a concentrator asks everyone next; None: we are none."""
+        return self._nwk.mesh.seconds_to_asking
+
     def learn(self, eui64: Eui64, nwk: int) -> None:
         """Take somebody's word for where a device is to be found."""
         self._nwk.learn(eui64, nwk)
@@ -304,10 +313,23 @@ class Node:
         if self._station.is_router and self.is_up:
             self._parent.permit(seconds)
 
-    def remove(self, eui64: Eui64) -> bool:
-        """Send a child away; False if it is none of ours."""
+    def remove(self, eui64: Eui64, *, via: int | None = None) -> bool:
+        """Send a device away: a child by a Leave, another by a Remove-Device to ``via``.
+
+        That is its parent, or the device itself.
+
+        False if it is no child and there is nobody to ask.
+
+        Raises:
+            NetworkIsDown: outside a network.
+        """
         self._must_be_up()
-        return self._parent.remove(eui64)
+        if self._parent.remove(eui64):
+            return True
+        if via is None or via == self.nwk:
+            return False
+        self.trust.remove(eui64, via)
+        return True
 
     def join(
         self,
@@ -541,7 +563,10 @@ class Node:
             case Tunnel() if network_secured and source == COORDINATOR:
                 self._parent.relay(command)
             case RemoveDevice() if network_secured and source == COORDINATOR:
-                self._parent.remove(command.target)
+                if command.target == self.eui64:
+                    self._leave_if_up()
+                else:
+                    self._parent.remove(command.target)
             case _:
                 self._station.drop("aps", "a command that is not for us to obey", source=source)
 

@@ -18,7 +18,7 @@ from han.sim.node.nwk import Nwk
 from han.sim.node.service import DeviceJoined, DeviceUpdate, JoinDecision, KeySwitched, NodeEvent
 from han.sim.node.station import Station
 from han.sim.node.store import LinkKey
-from han.sim.wire.aps_commands import SwitchKey, TransportNetworkKey, Tunnel
+from han.sim.wire.aps_commands import RemoveDevice, SwitchKey, TransportNetworkKey, Tunnel
 from han.sim.wire.nwk import BROADCAST_ALL
 from han.sim.wire.seal import KeyIdentifier
 from ota.eui64 import Eui64
@@ -87,6 +87,17 @@ class TrustCentre:
             self._expect_counters_anew(eui64)
         self._send_network_key(eui64, nwk, parent, link_key)
         self._on_event(DeviceJoined(eui64, nwk, parent, status, JoinDecision.USE_PRECONFIGURED_KEY))
+
+    def remove(self, eui64: Eui64, via: int) -> None:
+        """Have a device sent away by its parent at ``via``, or by itself if that is where it is."""
+        command = RemoveDevice(eui64)
+        recipient = self._nwk.eui64_of(via)
+        entry = None if recipient is None else self.link_keys.get(recipient)
+        if entry is None:
+            octets = self._commands.plain(command)
+        else:
+            octets = self._commands.sealed(command, entry.key, KeyIdentifier.DATA)
+        self._commands.send(via, octets, network_secured=True)
 
     def device_spoke(self, eui64: Eui64) -> None:
         """A device spoke under the network key: it could open what we sent, so it holds its link key."""

@@ -132,7 +132,7 @@ class RadioHub:
             to, cluster, zcl, block = await self._outgoing.get()
             try:
                 with suppress(DeliveryFailed):  # whoever wants it will ask again
-                    await self.coordinator.send(to, cluster, zcl)
+                    await self.coordinator.send(to, cluster, zcl, fragments=not block)
             except PayloadTooLong:
                 if not block:
                     raise

@@ -126,8 +126,8 @@ async def test_the_blocks_of_a_capture_of_four_hops_make_the_image(tmp_path):
     assert image(house).to_bytes() in found.values()
 
 
-@pytest.mark.parametrize("home", sorted(path.name for path in HOMES.glob("*.toml")))
-async def test_every_home_can_be_moved_into(home):
+@pytest.mark.parametrize("home", ["flats.toml", "four-hops.toml", "two-ways.toml"])
+async def test_a_home_of_several_hops_can_be_moved_into(home):
     house = new_house(home)
     heard = HeardFacts(house.facts)
     async with hub_in(house) as hub:

@@ -103,6 +103,7 @@ class RadioSettings:
             adopt nor reform.
         adopt: take over a network that this hub did not form.
         reform: replace whatever network is there by a new one.
+        further_clusters: what the hub's endpoint names as served beside its own: stub clusters.
         watchdog_period: seconds between two questions whether the dongle lives.
         source_routing: be a concentrator: ask every device, every minute, for the way to it, and send along
             that way. Off as in zigpy and bellows: a house of one hop has no use for it, and each relay on a
@@ -115,6 +116,7 @@ class RadioSettings:
     state: Path | None = None
     adopt: bool = False
     reform: bool = False
+    further_clusters: tuple[int, ...] = ()
     watchdog_period: float = 10.0
     source_routing: bool = False
     entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)

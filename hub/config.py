@@ -13,6 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from han.coordinator import SecuritySettings
+from han.stub_clusters import StubCluster
+from hub.energy_service import EnergyServiceSettings
 from hub.errors import OurError
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
@@ -70,6 +72,14 @@ class SecuritySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     refusal: Literal["not-authorized", "failure"] = "not-authorized"
 
 
+class EnergyServiceSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[energy_service]``: see `hub.energy_service.EnergyServiceSettings`."""
+
+    keep_alive_base: Annotated[int, Meta(ge=1, le=0xFF)] = EnergyServiceSettings().keep_alive_base
+    keep_alive_jitter: Annotated[int, Meta(ge=0, le=0x200)] = EnergyServiceSettings().keep_alive_jitter
+    time_status: Annotated[int, Meta(ge=0, le=0x0F)] = EnergyServiceSettings().time_status
+
+
 class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[mqtt]``: the broker's URL may stand here, so that its password stays off the command line."""
 
@@ -91,6 +101,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     mqtt: MqttSection = MqttSection()
     network: NetworkSection = NetworkSection()
     security: SecuritySection = SecuritySection()
+    energy_service: EnergyServiceSection = EnergyServiceSection()
+    stub_clusters: tuple[StubCluster, ...] = ()
     slot: SlotSection = SlotSection()
     ota: OtaSection = OtaSection()
 
@@ -147,6 +159,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             slot=slot,
             server=server,
             tunnels=TunnelSettings(),
+            energy_service=EnergyServiceSettings(
+                keep_alive_base=self.energy_service.keep_alive_base,
+                keep_alive_jitter=self.energy_service.keep_alive_jitter,
+                time_status=self.energy_service.time_status,
+                stubs=self.stub_clusters,
+            ),
             questions=QuestionSettings(
                 answer_within=self.read_version_within, attempts=self.read_version_attempts
             ),

@@ -232,8 +232,13 @@ async def _keys_separated(stack: Stack, found: Network, memory: NetworkMemory, f
 async def _connected(
     url: RadioUrl, settings: RadioSettings, network: NetworkSettings, listener: Listener
 ) -> Stack:
-    config = _config(url, network, source_routing=settings.source_routing)
-    stack = Stack(config, listener, settings.watchdog_period, settings.fragments)
+    stack = Stack(
+        _config(url, network, source_routing=settings.source_routing),
+        listener,
+        settings.watchdog_period,
+        settings.fragments,
+        settings.further_clusters,
+    )
     await stack.connect()
     return stack
 

@@ -107,6 +107,7 @@ def hub(
                 adopt=adopt,
                 reform=reform,
                 source_routing=config.network.source_routing,
+                further_clusters=tuple(stub.cluster for stub in config.stub_clusters),
             ),
             _security(config, keys, lab_keys=lab_keys, radio=radio_url),
             MailboxSettings(address, client_id=""),

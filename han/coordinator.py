@@ -266,7 +266,7 @@ class Coordinator:
 
         Raises:
             OurError: if the settings cannot be.
-            SurroundingsError: as `han.radio.open_radio`, and what ``security.credentials`` raises.
+            SurroundingsError: as `han.radio.open_radio`.
         """
         coordinator = cls(
             settings,
@@ -794,17 +794,16 @@ class Coordinator:
             self._strangers[nwk] = eui64
 
     async def _open(self, settings: RadioSettings) -> None:
-        own: Sequence[Credentials] = ()
-
-        def meet(eui64: Eui64) -> None:
-            nonlocal own
-            if self._establishment is None:
-                own = self._security.credentials(eui64)
-
         stack = await open_radio(
-            settings, self._network_settings, self, facts=self._facts, memory=self._memory, meet=meet
+            settings, self._network_settings, self, facts=self._facts, memory=self._memory
         )
+        assert stack.last_network is not None
         if self._establishment is None:
+            try:
+                own = self._security.credentials(stack.last_network.eui64)
+            except HanError:
+                await stack.shutdown()
+                raise
             self._establishment = Establishment(
                 own,
                 self._security.key_establishment,

@@ -191,10 +191,7 @@ class OtaServer:
         }
 
     def finished(self, peer: Eui64, image_id: str) -> None:
-        """This target needs nothing more of this image: no reminder, no second report.
-
-        After a restart, and where it is in the network no more.
-        """
+        """After a restart: this target needs nothing more of this image: no reminder, no second report."""
         for transfer in self._transfers.get(peer, {}).values():
             if transfer.offer.image_id == image_id:
                 transfer.phase, transfer.due = _Phase.DONE, None

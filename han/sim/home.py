@@ -22,7 +22,6 @@ from msgspec import Meta
 from han.security.errors import InstallCodeError
 from han.security.install_code import parse_install_code
 from han.sim.fault import Fault
-from han.stub_clusters import StubCluster
 from ota.eui64 import Eui64
 
 _SIXTEEN_BITS = Meta(ge=0, le=0xFFFF)
@@ -127,6 +126,9 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     which an HCALCS or a GSME checks the signature behind the manufacturer image; without one it trusts it.
     A PPMID with ``profile = "home-automation"`` is no device of a GB home: it shows what hosts that know no
     Smart Energy make of the dongle. It has an OTA client and no tunnel, so it tells nobody of its activation.
+    A device that `sleeps` is no router: its radio is off while idle, and every `poll_period` it asks its
+    parent what waits for it. A GB gas meter does that every half hour, to spare its battery; others are given
+    the five minutes of a widespread stack. While it talks it asks four times a second.
     A device with a ``lab`` certificate establishes a link key (CBKE) under one of its cryptographic `suites`
     and protects what Smart Energy protects; one with ``none`` does neither. Home Automation knows neither.
     `establishment` says how it conducts itself while it does the former.
@@ -145,6 +147,8 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     silent: bool = False
     activates: bool = True
     heeds_notify: bool | None = None
+    sleeps: bool = False
+    poll_period: Annotated[float, Meta(ge=1, le=7 * 86_400)] | None = None
     query_period: Annotated[float, Meta(ge=1)] | None = None
     first_query_within: Annotated[float, Meta(ge=0)] = 30.0
     join_retry: Annotated[float, Meta(ge=1)] = 15.0
@@ -162,6 +166,13 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         if self.query_period is not None:
             return self.query_period
         return 6 * 3600.0 if self.kind is Kind.GSME else 24 * 3600.0
+
+    @property
+    def seconds_between_polls(self) -> float:
+        """How often a device that sleeps asks its parent what waits for it, while nothing goes on."""
+        if self.poll_period is not None:
+            return self.poll_period
+        return 1800.0 if self.kind is Kind.GSME else 300.0
 
     @property
     def establishes_keys(self) -> bool:
@@ -215,8 +226,7 @@ class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     `channel` is the one 2.4 GHz channel (11 to 26) on which the devices look for a network; without it they
     try them all. `seed` decides everything that is left to chance, unless whoever opens the house gives
-    another. `stub_clusters` are for the hub that the demo runs in this house; a hub of its own has them from
-    its configuration file.
+    another.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -226,7 +236,6 @@ class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     link_status_period: Annotated[float, Meta(ge=0)] | None = None
     channel: Annotated[int, Meta(ge=11, le=26)] | None = None
     seed: Annotated[int, Meta(ge=0)] = 1
-    stub_clusters: tuple[StubCluster, ...] = ()
 
     @property
     def seconds_between_link_statuses(self) -> float:
@@ -330,6 +339,10 @@ def _complaints_about(device: DeviceDescription) -> Iterator[str]:
         yield f"device {device.name!r} needs its image_type: it tells which images are for it"
     if device.kind is not Kind.ROUTER and device.file_version == NO_VERSION:
         yield f"device {device.name!r} needs the file_version of the firmware that it runs"
+    if device.sleeps and device.kind is Kind.ROUTER:
+        yield f"device {device.name!r} is a {device.kind.value}: whoever relays cannot sleep"
+    if device.poll_period is not None and not device.sleeps:
+        yield f"device {device.name!r} always listens: write sleeps = true beside its poll_period"
     if len(set(device.suites)) != len(device.suites):
         yield f"device {device.name!r} names a suite twice: write each once, as in suites = [1, 2]"
 

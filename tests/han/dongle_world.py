@@ -115,6 +115,9 @@ class Callback:
     fields: dict[str, Any]
     trailer: bytes
 
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
 
 @dataclass
 class Answer:
@@ -386,9 +389,11 @@ def parameters(*, channel: int = 15, power: int = 8) -> t.EmberNetworkParameters
     )
 
 
-def try_to_join(desk: Desk, *, key: bytes = LINK_KEY, eui64: Eui64 = PPMID) -> tuple[Node, JoinResult]:
+def try_to_join(
+    desk: Desk, *, key: bytes = LINK_KEY, eui64: Eui64 = PPMID, capability: int = 0x8E
+) -> tuple[Node, JoinResult]:
     """A device that tries to join now, and what came of it."""
-    device = desk.new_node("ppmid", eui64)
+    device = desk.new_node("ppmid", eui64, capability)
     device.endpoints[1] = SimpleDescriptor(SE_PROFILE, 0x0502, 0, (0x000A,), (OTA_CLUSTER,))
     results: list[JoinResult] = []
     device.join(key, results.append)
@@ -400,9 +405,11 @@ def try_to_join(desk: Desk, *, key: bytes = LINK_KEY, eui64: Eui64 = PPMID) -> t
     return device, results[0]
 
 
-def join_device(desk: Desk, *, key: bytes = LINK_KEY, eui64: Eui64 = PPMID) -> tuple[Node, list[Received]]:
+def join_device(
+    desk: Desk, *, key: bytes = LINK_KEY, eui64: Eui64 = PPMID, capability: int = 0x8E
+) -> tuple[Node, list[Received]]:
     """A device that joins now, and the list that its messages go to."""
-    device, result = try_to_join(desk, key=key, eui64=eui64)
+    device, result = try_to_join(desk, key=key, eui64=eui64, capability=capability)
     assert result.ok, result
     heard: list[Received] = []
     device.on_message = heard.append

@@ -159,7 +159,9 @@ class PlainHub:
         *,
         aps_security: bool,
     ) -> None:
-        """Send a ZCL frame, protected or not, whatever the rules say."""
+        """Send a ZCL frame, protected or not, whatever the rules say; without power nothing goes out."""
+        if not self.node.is_up:
+            return
         self.node.send(
             SendRequest(nwk, self.profile, cluster, HUB_ENDPOINT, 1, zcl, aps_security=aps_security), on_sent
         )

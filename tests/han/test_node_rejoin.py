@@ -235,7 +235,7 @@ def test_who_slept_through_it_notices_by_the_silence_and_comes_back_without_the_
     assert device.network.network_key == NETWORK_KEY
     for _ in range(3):
         assert street.send(device, hub, b"anybody?") is SendStatus.DELIVERY_FAILED
-    assert Orphaned("the Trust Centre does not answer") in street.events["ppmid"]
+    assert Orphaned("the Trust Centre does not answer", has_parent=True) in street.events["ppmid"]
     assert not street.come_back(device, secured=True).ok, "nobody answers to the old key"
     assert street.come_back(device, secured=False).ok
     assert (device.network.network_key, device.network.key_sequence) == (NEXT_KEY, 1)

@@ -28,10 +28,13 @@ from han.sim.devices.remote_party import RemoteParty
 from han.sim.devices.search import Search
 from han.sim.home import DeviceDescription
 from han.sim.node.node import Node
+from han.sim.node.poll import PollSettings
 from han.sim.node.store import NodeStore
 
 MAINS_POWERED_ROUTER = 0x8E
 """MAC capability: full-function, mains-powered, listens when idle, takes an address from its parent."""
+SLEEPY_END_DEVICE = 0x80
+"""MAC capability: no router, on a battery, deaf when idle, takes an address from its parent."""
 BOOT_SECONDS = 5.0
 """How long a device is dark while new firmware starts."""
 
@@ -46,7 +49,6 @@ class Device:
         channels: where it looks for a network.
         wake: brings the timeline up to date for whoever switches the device from outside the simulation.
         memory: what it remembers from before; None for one that was never switched on.
-        link_status_period: seconds after which it tells its neighbours how well it hears them; 0: never.
     """
 
     def __init__(
@@ -61,7 +63,6 @@ class Device:
         channels: Sequence[int] = CHANNELS,
         wake: Callable[[], None] = lambda: None,
         memory: Memory | None = None,
-        link_status_period: float = 0.0,
     ) -> None:
         self.description = description
         self.name = description.name
@@ -81,9 +82,9 @@ class Device:
             dice=random.Random(f"{seed} radio {self.name}"),
             facts=facts,
             name=self.name,
-            capability=MAINS_POWERED_ROUTER,
+            capability=SLEEPY_END_DEVICE if description.sleeps else MAINS_POWERED_ROUTER,
             store=self.memory.node,
-            link_status_period=link_status_period,
+            poll=PollSettings(long=description.seconds_between_polls),
         )
         proves_itself = description.establishes_keys
         self.node.endpoints[ENDPOINT] = descriptor(nature, establishes_keys=proves_itself)
@@ -99,6 +100,7 @@ class Device:
             facts=facts,
             name=self.name,
             link_key=link_key(description.install_code),
+            sleeps=description.sleeps,
             join_retry=description.join_retry,
             channels=channels,
             search=search,

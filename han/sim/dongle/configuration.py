@@ -14,14 +14,16 @@ from han.sim.dongle.errors import Refused
 from han.sim.dongle.personality import Personality
 from han.sim.dongle.statuses import Status
 from han.sim.dongle.versions import RELEASES
+from han.sim.wire.nwk_commands import LONGEST_TIMEOUT
 
 PACKET_BUFFER_COUNT: Final = 0x01
 APS_UNICAST_MESSAGE_COUNT: Final = 0x03
 ADDRESS_TABLE_SIZE: Final = 0x05
 MULTICAST_TABLE_SIZE: Final = 0x06
-ROUTE_TABLE_SIZE: Final = 0x07
 SECURITY_LEVEL: Final = 0x0D
 MAX_END_DEVICE_CHILDREN: Final = 0x11
+INDIRECT_TRANSMISSION_TIMEOUT: Final = 0x12
+END_DEVICE_POLL_TIMEOUT: Final = 0x13
 SOURCE_ROUTE_TABLE_SIZE: Final = 0x1A
 KEY_TABLE_SIZE: Final = 0x1E
 APPLICATION_ZDO_FLAGS: Final = 0x2A
@@ -67,6 +69,7 @@ class Configuration:
         counter: Callable[[int], int],
         on_policy: Callable[[], None],
         on_zdo_flags: Callable[[int], None],
+        on_children: Callable[[int, int], None],
     ) -> None:
         self._dialect = dialect
         self._network_is_up = network_is_up
@@ -75,10 +78,12 @@ class Configuration:
         self._counter = counter
         self._on_policy = on_policy
         self._on_zdo_flags = on_zdo_flags
+        self._on_children = on_children
         self._compiled = personality.table_sizes
         self._sizes = dict(personality.table_sizes)
         self._values = dict(_PLAIN_VALUES)
         on_zdo_flags(self._sizes[APPLICATION_ZDO_FLAGS])
+        self._apply_to_children()
         self.policies: dict[int, int] = {}
 
     def __getitem__(self, config_id: int) -> int:
@@ -118,12 +123,19 @@ class Configuration:
                 Status.OUT_OF_MEMORY,
                 f"table 0x{config_id:02X} was built with {self._compiled[config_id]} entries, not {value}",
             )
+        if config_id == END_DEVICE_POLL_TIMEOUT and value > LONGEST_TIMEOUT:
+            raise Refused(Status.BAD_ARGUMENT, f"time-outs go from 0 to {LONGEST_TIMEOUT}, not to {value}")
         if config_id in _CHECKED and value > self._compiled[config_id]:
             raise Refused(Status.BAD_ARGUMENT, f"{value} is out of range for 0x{config_id:02X}")
         self._sizes[config_id] = value
         if config_id == APPLICATION_ZDO_FLAGS:
             self._on_zdo_flags(value)
+        elif config_id in (INDIRECT_TRANSMISSION_TIMEOUT, END_DEVICE_POLL_TIMEOUT):
+            self._apply_to_children()
         return {"status": Status.OK}
+
+    def _apply_to_children(self) -> None:
+        self._on_children(self._sizes[INDIRECT_TRANSMISSION_TIMEOUT], self._sizes[END_DEVICE_POLL_TIMEOUT])
 
     def _get_value(self, fields: Fields) -> Fields:
         value = self._value(int(fields["valueId"]))

@@ -21,20 +21,20 @@ from han.sim.dongle.identity import Identity
 from han.sim.dongle.joining import Joining
 from han.sim.dongle.messaging import APP_HANDLES_UNSUPPORTED, Messaging
 from han.sim.dongle.network import NetworkControl
+from han.sim.dongle.network_key import NetworkKey
 from han.sim.dongle.personality import Personality
-from han.sim.dongle.routing import Routing
 from han.sim.dongle.security import KeyRing
 from han.sim.dongle.stack import Stack
 from han.sim.dongle.tables import Tables
 from han.sim.node.service import (
     ChildJoined,
     DeviceJoined,
+    KeySwitched,
     KeyVerified,
     NetworkDown,
     NetworkUp,
     NodeEvent,
-    RouteFailed,
-    RouteRecorded,
+    NotAskedFor,
 )
 from han.sim.node.store import FrameCounter, NodeStore
 from ota.eui64 import Eui64
@@ -90,6 +90,7 @@ class Firmware:
             counter=lambda value_id: self._counter(value_id).next,
             on_policy=self._apply_policy,
             on_zdo_flags=lambda flags: _leave_unknown_to_host(node, flags),
+            on_children=lambda persistence, timeout: _be_patient(node, persistence, timeout),
         )
         self._keys = KeyRing(
             dialect=dialect,
@@ -116,8 +117,8 @@ class Firmware:
             personality=personality,
             faults=faults,
         )
-        self._routing = Routing(dialect=dialect, ezsp=self.ezsp, configuration=self.configuration, node=node)
-        self._joining = Joining(ezsp=self.ezsp, timeline=timeline, personality=personality)
+        self._network_key = NetworkKey(dialect=dialect, ezsp=self.ezsp, dice=dice, node=node, flash=flash)
+        self._joining = Joining(dialect=dialect, ezsp=self.ezsp, timeline=timeline, personality=personality)
         identity = Identity(dialect=dialect, personality=personality, node=node, eui64=lambda: eui64)
         counters = CounterBoard(
             dialect=dialect, node_counters=lambda: node.counters, serial=self._serial_counters
@@ -127,9 +128,9 @@ class Firmware:
             self.configuration.commands(),
             self.network.commands(),
             self._keys.commands(),
+            self._network_key.commands(),
             endpoints.commands(),
             tables.commands(),
-            self._routing.commands(),
             self.messaging.commands(),
             counters.commands(),
         )
@@ -153,10 +154,10 @@ class Firmware:
                 self._joining.device_joined(event)
             case KeyVerified():
                 self._joining.key_verified(event)
-            case RouteRecorded():
-                self._routing.recorded(event)
-            case RouteFailed():
-                self._routing.failed(event)
+            case NotAskedFor():
+                self._joining.not_asked_for(event)
+            case KeySwitched():
+                self._network_key.switched(event)
             case _:
                 # Announcements reach the host as ZDO messages, departures as a Trust Centre's notice.
                 pass
@@ -179,3 +180,9 @@ class Firmware:
 def _leave_unknown_to_host(node: Stack, flags: int) -> None:
     """Who answers ZDO requests unknown to the stack: the stack, with NOT_SUPPORTED, or the host."""
     node.zdo.answers_unknown = not flags & APP_HANDLES_UNSUPPORTED
+
+
+def _be_patient(node: Stack, persistence: int, timeout: int) -> None:
+    """How long a message waits for a sleeping child, in milliseconds, and how long a child may be silent."""
+    node.children.persistence = persistence / 1000
+    node.children.default_timeout = timeout

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from han.sim.air.timeline import Timeline
+from han.sim.dongle.dialect import Dialect
 from han.sim.dongle.ezsp import Ezsp
 from han.sim.dongle.personality import Personality
+from han.sim.dongle.statuses import Status
 from han.sim.dongle.tables import child_type
-from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, KeyVerified
+from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, KeyVerified, NotAskedFor
 
 VERIFY_KEY_SUCCESS: Final = 0x34
+INDIRECT_TRANSACTION_EXPIRY: Final = 0x06
+"""EmberStackError, which is the network status code of the standard (3.4.3.3.1)."""
 REPEATED_AFTER: Final = 0.35
 """A secured rejoin is reported a second time within the same second."""
 
@@ -18,7 +22,8 @@ REPEATED_AFTER: Final = 0.35
 class Joining:
     """Turns the stack's events about devices into callbacks."""
 
-    def __init__(self, *, ezsp: Ezsp, timeline: Timeline, personality: Personality) -> None:
+    def __init__(self, *, dialect: Dialect, ezsp: Ezsp, timeline: Timeline, personality: Personality) -> None:
+        self._dialect = dialect
         self._ezsp = ezsp
         self._timeline = timeline
         self._repeats = personality.repeated_join_callbacks
@@ -39,6 +44,14 @@ class Joining:
         self._tell(event)
         if self._repeats and event.status is DeviceUpdate.SECURED_REJOIN:
             self._timeline.after(REPEATED_AFTER, self._tell, event)
+
+    def not_asked_for(self, event: NotAskedFor) -> None:
+        """A sleeping child did not ask for its message in time: an error of the route to it."""
+        self._ezsp.callback("incomingRouteErrorHandler", status=Status.MAC_INDIRECT_TIMEOUT, target=event.nwk)
+        if self._dialect.knows("incomingNetworkStatusHandler"):
+            self._ezsp.callback(
+                "incomingNetworkStatusHandler", errorCode=INDIRECT_TRANSACTION_EXPIRY, target=event.nwk
+            )
 
     def key_verified(self, event: KeyVerified) -> None:
         """A device proved that it holds its link key."""

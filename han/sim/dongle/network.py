@@ -63,6 +63,8 @@ class NetworkControl:
             "leaveNetwork": self._leave,
             "getNetworkParameters": self._parameters,
             "permitJoining": self._permit,
+            "setConcentrator": lambda _: {"status": Status.OK},
+            "setSourceRouteDiscoveryMode": lambda _: {"remainingTime": 0},
             "tokenFactoryReset": self._factory_reset,
             "removeDevice": self._remove,
             "startScan": self._scan,
@@ -162,9 +164,9 @@ class NetworkControl:
     def _remove(self, fields: Fields) -> Fields:
         if not self.is_up():
             raise Refused(Status.NETWORK_DOWN, "the network is down")
-        # Our own child is told to leave; for another its parent is asked, or the device itself.
-        if not self._node.remove(eui64_of(fields["targetLong"]), via=int(fields["destShort"])):
-            raise Refused(Status.NOT_FOUND, "no such child")
+        target, through = eui64_of(fields["targetLong"]), int(fields["destShort"])
+        if not self._node.remove(target, through=through):
+            raise Refused(Status.NOT_FOUND, "nobody knows that device")
         return {"status": Status.OK}
 
     def _factory_reset(self, _fields: Fields) -> Fields:

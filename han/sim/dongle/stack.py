@@ -6,18 +6,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from han.fragments import Origin
-from han.sim.node.concentrator import ConcentratorSettings
 from han.sim.node.service import (
     Counters,
-    NeighbourEntry,
     NetworkParameters,
     NodeEvent,
     Received,
-    RouteEntry,
     SendRequest,
     SendStatus,
     SimpleDescriptor,
 )
+from han.sim.node.store import Child
 from han.sim.node.trust import JoinPolicy
 from ota.eui64 import Eui64
 
@@ -27,6 +25,33 @@ class TrustSide(Protocol):
 
     policy: JoinPolicy
     transient: dict[Eui64, bytes]
+
+    def broadcast_next_key(self, key: bytes) -> None:
+        """Give everybody the next network key."""
+        ...
+
+    def send_next_key(self, eui64: Eui64, nwk: int, key: bytes) -> bool:
+        """Give one device the next network key under its link key; False if there is none."""
+        ...
+
+    def switch_key(self) -> bool:
+        """Tell everybody to use the next network key; False if none was given out."""
+        ...
+
+
+class ChildrenSide(Protocol):
+    """What the firmware sets and shows of the children."""
+
+    persistence: float
+    default_timeout: int
+
+    def seconds_allowed(self, child: Child) -> float:
+        """How long this child may be silent."""
+        ...
+
+    def seconds_left(self, eui64: Eui64) -> float:
+        """How long a child may still be silent."""
+        ...
 
 
 class ZdoSide(Protocol):
@@ -66,6 +91,11 @@ class Stack(Protocol):
         ...
 
     @property
+    def children(self) -> ChildrenSide:
+        """The children of the dongle itself."""
+        ...
+
+    @property
     def nwk(self) -> int | None:
         """The short address, or None outside a network."""
         ...
@@ -91,37 +121,8 @@ class Stack(Protocol):
         """Let devices associate for this long."""
         ...
 
-    def remove(self, eui64: Eui64, *, via: int) -> bool:
-        """Send a device away, a child or, through ``via``, another; False if nobody can be asked to."""
-        ...
-
-    def concentrate(self, settings: ConcentratorSettings | None) -> None:
-        """Be a concentrator, or none."""
-        ...
-
-    def ask_everyone(self) -> None:
-        """Ask for the ways to us as soon as a concentrator may."""
-        ...
-
-    @property
-    def seconds_to_asking(self) -> float | None:
-        """How long it is until a concentrator asks everyone next; None: we are none."""
-        ...
-
-    def neighbours(self) -> list[NeighbourEntry]:
-        """Whom the node hears by itself."""
-        ...
-
-    def routes(self) -> list[RouteEntry]:
-        """Which way leads where."""
-        ...
-
-    def source_routes(self) -> dict[int, tuple[int, ...]]:
-        """The relays to each device, the one nearest to it first."""
-        ...
-
-    def learn_source_route(self, nwk: int, relays: tuple[int, ...]) -> bool:
-        """Take the host's word for the relays to a device; False if they cannot be a way."""
+    def remove(self, eui64: Eui64, *, rejoin: bool = False, through: int | None = None) -> bool:
+        """Send a device away, itself or through the router of this address; False if that cannot be said."""
         ...
 
     def learn(self, eui64: Eui64, nwk: int) -> None:

@@ -12,7 +12,7 @@ from han.sim.dongle.dialect import Command, Dialect, Fields, eui64_of, octets_of
 from han.sim.dongle.errors import Refused
 from han.sim.dongle.stack import Stack
 from han.sim.dongle.statuses import Status
-from han.sim.node.store import NodeStore
+from han.sim.node.store import Child, NodeStore
 from ota.eui64 import Eui64
 
 UNUSED_NODE_ID: Final = 0xFFFF
@@ -165,8 +165,14 @@ class Tables:
         index = int(fields["index"])
         for eui64, child in self._store.children.items():
             if child.index == index:
-                return _child_data(Status.OK, eui64, child.nwk, child_type(child.capability))
+                return self._about_child(eui64, child)
         return _child_data(Status.NOT_JOINED, NOBODY, UNUSED_NODE_ID, 0)
+
+    def _about_child(self, eui64: Eui64, child: Child) -> Fields:
+        number = self._node.children.default_timeout if child.timeout is None else child.timeout
+        left = int(self._node.children.seconds_left(eui64))
+        kind = child_type(child.capability)
+        return _child_data(Status.OK, eui64, child.nwk, kind, timeout=number, left=left)
 
     def _set_child(self, fields: Fields) -> Fields:
         """Children of a restored backup: the stack is told where they are, and finds them again by itself."""
@@ -178,9 +184,14 @@ class Tables:
         return {"status": Status.OK}
 
 
-def _child_data(status: Status, eui64: Eui64, nwk: int, kind: int) -> Fields:
-    """The answer to getChildData: three fields up to version 6, one structure up to 9, a longer one since."""
-    structure = _CHILD.pack(eui64, kind, nwk, 0, 0, 0, 0)
+def _child_data(
+    status: Status, eui64: Eui64, nwk: int, kind: int, *, timeout: int = 0, left: int = 0
+) -> Fields:
+    """The answer to getChildData: three fields up to version 6, one structure up to 9, a longer one since.
+
+    ``timeout`` is the number of the child's time-out, ``left`` the seconds of it that are left.
+    """
+    structure = _CHILD.pack(eui64, kind, nwk, 0, 0, timeout, left)
     return {
         "status": status,
         "childId": nwk,

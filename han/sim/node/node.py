@@ -173,6 +173,7 @@ class Node:
             on_announced=self._hear_announcement,
             on_permit=self.permit,
             on_leave=self._leave_if_up,
+            on_remove=self._parent.remove,
         )
 
     # What is so
@@ -249,15 +250,6 @@ class Node:
         """Be a concentrator, or none (many-to-one routing), also before the network is up."""
         self._nwk.mesh.concentrate(settings)
 
-    def ask_everyone(self) -> None:
-        """Ask for the ways to us, as soon as a concentrator may; of no effect on others."""
-        self._nwk.mesh.ask_everyone_soon()
-
-    @property
-    def seconds_to_asking(self) -> float | None:
-        """How long it is until a concentrator asks everyone next; None: we are none."""
-        return self._nwk.mesh.seconds_to_asking
-
     def learn(self, eui64: Eui64, nwk: int) -> None:
         """Take somebody's word for where a device is to be found."""
         self._nwk.learn(eui64, nwk)
@@ -313,23 +305,20 @@ class Node:
         if self._station.is_router and self.is_up:
             self._parent.permit(seconds)
 
-    def remove(self, eui64: Eui64, *, via: int | None = None) -> bool:
-        """Send a device away: a child by a Leave, another by a Remove-Device to ``via``.
+    def remove(self, eui64: Eui64, *, rejoin: bool = False, through: int | None = None) -> bool:
+        """Send a device away, for good or to look for a parent again; False if that cannot be said to it.
 
-        That is its parent, or the device itself.
-
-        False if it is no child and there is nobody to ask.
+        A child of ours is told so itself. Of any other the Trust Centre tells the router ``through`` which it
+        is to be reached, its parent or itself (Remove-Device); that one knows no rejoining.
 
         Raises:
             NetworkIsDown: outside a network.
         """
         self._must_be_up()
-        if self._parent.remove(eui64):
+        if self._parent.remove(eui64, rejoin=rejoin):
             return True
-        if via is None or via == self.nwk:
-            return False
-        self.trust.remove(eui64, via)
-        return True
+        to = self.address_of(eui64) if through is None else through
+        return to is not None and not rejoin and self.trust.remove(eui64, to)
 
     def join(
         self,
@@ -459,8 +448,12 @@ class Node:
         self._station.facts.say(self.name, "node.down", left=left)
         self._tell(NetworkDown(left))
 
-    def _leave_if_up(self) -> None:
-        if self.is_up:
+    def _leave_if_up(self, *, rejoin: bool = False) -> None:
+        if not self.is_up or self._joiner.stage is not Stage.IDLE:
+            return
+        if rejoin:
+            self._leave_to_rejoin()
+        else:
             self.leave()
 
     def _leave_to_rejoin(self) -> None:
@@ -486,7 +479,7 @@ class Node:
         self._silences += 1
         if self._silences >= SILENCES_ALLOWED and self._joiner.stage is Stage.IDLE:
             self._silences = 0
-            self._tell(Orphaned("the Trust Centre does not answer"))
+            self._tell(Orphaned("the Trust Centre does not answer", has_parent=True))
 
     def _not_asked_for(self, address: Address) -> None:
         if not isinstance(address, Eui64):
@@ -563,12 +556,15 @@ class Node:
             case Tunnel() if network_secured and source == COORDINATOR:
                 self._parent.relay(command)
             case RemoveDevice() if network_secured and source == COORDINATOR:
-                if command.target == self.eui64:
-                    self._leave_if_up()
-                else:
-                    self._parent.remove(command.target)
+                self._obey_removal(command.target)
             case _:
                 self._station.drop("aps", "a command that is not for us to obey", source=source)
+
+    def _obey_removal(self, target: Eui64) -> None:
+        if target == self.eui64:
+            self._leave_if_up()
+        elif not self._parent.remove(target):
+            self._station.drop("aps", "a removal of no child of ours", device=str(target))
 
     def _hear_next_key(self, command: TransportNetworkKey) -> None:
         network = self.store.network
@@ -593,7 +589,7 @@ class Node:
             return
         match command:
             case Leave(request=True) if frame.source in (COORDINATOR, self.store.parent):
-                self._obey_leave(command)
+                self._leave_if_up(rejoin=command.rejoin)
             case Leave(request=False):
                 self._hear_farewell(frame, sealer, rejoin=command.rejoin)
             case RejoinRequest():
@@ -606,14 +602,6 @@ class Node:
                 self._station.facts.say(self.name, "node.timeout_agreed", ok=command.status == 0)
             case _:
                 self._station.drop("nwk", "a command that is not modelled", source=frame.source)
-
-    def _obey_leave(self, command: Leave) -> None:
-        if self._joiner.stage is not Stage.IDLE or not self.is_up:
-            return
-        if command.rejoin:
-            self._leave_to_rejoin()
-        else:
-            self.leave()
 
     def _hear_farewell(self, frame: NwkFrame, sealer: Eui64 | None, *, rejoin: bool) -> None:
         eui64 = frame.source_ieee or sealer

@@ -192,6 +192,11 @@ class Nwk:
             destination_ieee=destination_ieee,
             source_ieee=self._station.eui64 if named else None,
         )
+        if broadcast and not self._station.hears_when_idle and self._store.parent is not None:
+            # Who sleeps lets its parent broadcast for it (Zigbee 3.6.5).
+            self._broadcasts.begin((address, frame.sequence), self._timeline.now)
+            self.transmit(frame, self._store.parent, on_done)
+            return
         if broadcast:
             self._broadcasts.begin((address, frame.sequence), self._timeline.now)
             self._keep_for_sleepers(frame)

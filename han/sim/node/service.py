@@ -214,9 +214,13 @@ class KeySwitched:
 
 @dataclass(frozen=True, slots=True)
 class Orphaned:
-    """The node has lost touch with its network and has to rejoin; ``why`` says what happened."""
+    """The node has lost touch with its network and has to rejoin; ``why`` says what happened.
+
+    With ``has_parent`` that is only a guess, from a Trust Centre that does not answer.
+    """
 
     why: str
+    has_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +281,8 @@ class NeighbourEntry:
     eui64: Eui64 | None
     lqi: int
     """Of the last frame that was heard from it."""
-    incoming_cost: int
-    """What it costs to hear it, 1 to 7."""
+    cost: int
+    """Of the link, 1 to 7, in its worse direction as far as known."""
     outgoing_cost: int | None
     """What it says of hearing us; 0: not at all; None: it has said nothing."""
     is_router: bool

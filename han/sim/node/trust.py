@@ -88,17 +88,6 @@ class TrustCentre:
         self._send_network_key(eui64, nwk, parent, link_key)
         self._on_event(DeviceJoined(eui64, nwk, parent, status, JoinDecision.USE_PRECONFIGURED_KEY))
 
-    def remove(self, eui64: Eui64, via: int) -> None:
-        """Have a device sent away by its parent at ``via``, or by itself if that is where it is."""
-        command = RemoveDevice(eui64)
-        recipient = self._nwk.eui64_of(via)
-        entry = None if recipient is None else self.link_keys.get(recipient)
-        if entry is None:
-            octets = self._commands.plain(command)
-        else:
-            octets = self._commands.sealed(command, entry.key, KeyIdentifier.DATA)
-        self._commands.send(via, octets, network_secured=True)
-
     def device_spoke(self, eui64: Eui64) -> None:
         """A device spoke under the network key: it could open what we sent, so it holds its link key."""
         link_key = self._told.pop(eui64, None)
@@ -108,6 +97,20 @@ class TrustCentre:
             self.link_keys[eui64] = LinkKey(link_key)
             self._station.store.on_change()
         self._station.facts.say(self._station.name, "join.authorised", device=str(eui64))
+
+    def remove(self, eui64: Eui64, through: int) -> bool:
+        """Let a router send a device away, its child or itself; False if we are no Trust Centre."""
+        if not self.is_here:
+            return False
+        router = self._nwk.eui64_of(through)
+        entry = None if router is None else self.link_keys.get(router)
+        command = RemoveDevice(eui64)
+        if entry is None:
+            octets = self._commands.plain(command)
+        else:
+            octets = self._commands.sealed(command, entry.key, KeyIdentifier.DATA)
+        self._commands.send(through, octets, network_secured=True)
+        return True
 
     # The next network key
 

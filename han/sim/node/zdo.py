@@ -23,6 +23,7 @@ class Zdo:
 
     ``left_to_user`` holds the request clusters that the node does not answer itself, because a host on top
     of it does; ``answers_unknown`` says whether a request that is not modelled is answered NOT_SUPPORTED.
+    ``on_leave(rejoin=...)`` makes the node leave, ``on_remove(eui64, rejoin=...)`` sends a child away.
     """
 
     def __init__(
@@ -34,7 +35,8 @@ class Zdo:
         *,
         on_announced: Callable[[wire.DeviceAnnounce], object],
         on_permit: Callable[[int], object],
-        on_leave: Callable[[], object],
+        on_leave: Callable[..., object],
+        on_remove: Callable[..., bool],
     ) -> None:
         self._station = station
         self._nwk = nwk
@@ -43,6 +45,7 @@ class Zdo:
         self._on_announced = on_announced
         self._on_permit = on_permit
         self._on_leave = on_leave
+        self._on_remove = on_remove
         self._sequence = station.dice.randrange(256)
         self.left_to_user: frozenset[int] = frozenset()
         self.answers_unknown = True
@@ -185,10 +188,14 @@ class Zdo:
         return wire.MatchDescriptorResponse(wire.Status.SUCCESS, address, found)
 
     def _answer_leave(self, command: wire.MgmtLeaveRequest) -> wire.ZdoCommand:
-        if command.device not in (_OURSELVES, self._station.eui64):
-            return wire.MgmtLeaveResponse(wire.Status.NOT_SUPPORTED)
-        self._station.timeline.after(LEAVE_AFTER, self._on_leave)
-        return wire.MgmtLeaveResponse(wire.Status.SUCCESS)
+        if command.device in (_OURSELVES, self._station.eui64):
+            self._station.timeline.after(LEAVE_AFTER, self._leave, command.rejoin)
+            return wire.MgmtLeaveResponse(wire.Status.SUCCESS)
+        is_child = self._on_remove(command.device, rejoin=command.rejoin)
+        return wire.MgmtLeaveResponse(wire.Status.SUCCESS if is_child else wire.Status.DEVICE_NOT_FOUND)
+
+    def _leave(self, rejoin: bool) -> None:  # noqa: FBT001 - called by the timeline
+        self._on_leave(rejoin=rejoin)
 
 
 def _ignore(status: SendStatus) -> None:

@@ -280,6 +280,69 @@ def test_a_wrong_proof_ends_in_bad_key_confirm_on_both_sides(cheat):
     assert pair.keys(METER) == pair.keys(honest) == []
 
 
+@both_suites
+def test_a_proof_thrown_back_convinces_nobody(suite):
+    proofs = []
+
+    def reflect(who, command):
+        if isinstance(command, ConfirmKey):
+            proofs.append(command.mac)
+            return [command] if who == METER else [replace(command, mac=proofs[0])]
+        return [command]
+
+    pair = Pair(suites=(suite,), meddle=reflect, settings={METER: ONCE})
+    pair.initiate(METER, HUB)
+    pair.run()
+
+    assert len(set(proofs)) == 2
+    assert pair.failures(METER) == [TerminateStatus.BAD_KEY_CONFIRM]
+    assert pair.keys(METER) == []
+
+
+@both_suites
+def test_certificates_thrown_back_or_swapped_end_the_exchange(suite):
+    for answer in (METER, OTHER):
+        swapped = credentials(suite, answer).certificate.to_bytes()
+        wrong = altered(HUB, Initiate, lambda command, octets=swapped: replace(command, certificate=octets))
+        pair = Pair(suites=(suite,), meddle=wrong, settings={METER: ONCE})
+        pair.initiate(METER, HUB)
+        pair.run()
+
+        assert pair.failures(METER) == [TerminateStatus.INVALID_CERTIFICATE]
+        assert pair.keys(METER) == pair.keys(HUB) == []
+
+
+@both_suites
+def test_a_static_key_in_the_place_of_the_ephemeral_one_gives_no_common_key(suite):
+    static = suite.curve.encode(credentials(suite, HUB).keys.public)
+    wrong = altered(HUB, EphemeralData, lambda command: replace(command, point=static))
+    pair = Pair(suites=(suite,), meddle=wrong, settings={METER: ONCE})
+    pair.initiate(METER, HUB)
+    pair.run()
+
+    assert pair.failures(HUB) == [TerminateStatus.BAD_KEY_CONFIRM]
+    assert pair.keys(METER) == pair.keys(HUB) == []
+
+
+@pytest.mark.parametrize(("suite", "products"), [(Suite.ONE, 3_000), (Suite.TWO, 5_000)])
+def test_a_side_computes_no_more_than_its_share(suite, products, monkeypatch):
+    # A product of the field takes some 5 us in suite 2, squares less: far below 200 ms of CPU a side.
+    field, counted = suite.curve.field, [0]
+    multiply = field.multiply
+
+    def count(a, b):
+        counted[0] += 1
+        return multiply(a, b)
+
+    pair = Pair(suites=(suite,))
+    monkeypatch.setattr(field, "multiply", count)
+    pair.initiate(METER, HUB)
+    pair.run()
+
+    assert pair.keys(METER) == pair.keys(HUB)
+    assert products <= counted[0] <= 2 * products
+
+
 def test_an_impostor_with_somebody_elses_certificate_fails_to_confirm():
     thief = replace(credentials(Suite.ONE, METER), keys=credentials(Suite.ONE, OTHER).keys)
     pair = Pair(own={HUB: [credentials(Suite.ONE, HUB)], METER: [thief]}, settings={METER: ONCE})

@@ -79,6 +79,37 @@ def test_the_published_secret_gives_the_published_keys_and_macs(suite):
     assert not same_mac(example.mac_u, example.mac_v)
 
 
+@both_suites
+def test_a_proof_of_one_side_is_none_of_the_other_and_swapped_names_or_keys_make_another(suite):
+    example = published(suite)
+    keys = SecretKeys.derive(example.z)
+    u, v = (
+        Party(side.certificate.subject, side.octets["ephemeral_public_key"])
+        for side in (example.initiator, example.responder)
+    )
+    swapped = Party(u.name, v.ephemeral), Party(v.name, u.ephemeral)
+    proofs = [
+        proof
+        for parties in ((u, v), (v, u), swapped, swapped[::-1])
+        for proof in (keys.initiator_mac(*parties), keys.responder_mac(*parties))
+    ]
+
+    assert len(set(proofs)) == len(proofs)
+
+
+@both_suites
+def test_static_and_ephemeral_keys_that_change_places_make_another_secret(suite):
+    example = published(suite)
+    us, them = example.initiator, example.responder
+    keys, peer = us.credentials.keys, them.credentials.keys.public
+    for own, own_ephemeral, other, other_ephemeral in (
+        (us.ephemeral, keys, peer, them.ephemeral.public),
+        (keys, us.ephemeral, them.ephemeral.public, peer),
+        (us.ephemeral, keys, them.ephemeral.public, peer),
+    ):
+        assert shared_secret(own, own_ephemeral, other, other_ephemeral) != example.z
+
+
 def test_no_key_shows_when_it_is_printed():
     for suite in Suite:
         example = published(suite)

@@ -9,6 +9,7 @@ import pytest
 
 from han.security import ecdsa
 from han.security.binary_curve import Point
+from han.security.cbke import Party, SecretKeys
 from han.security.certificate import Certificate48, Certificate74, Root, public_key
 from han.security.ecmqv import shared_secret
 from han.security.errors import SignatureError
@@ -82,7 +83,7 @@ def certificate_of(suite, point):
 
 
 @both_suites
-def test_random_exchanges_end_in_the_same_secret_as_with_bouncycastle(suite, bouncy_castle):
+def test_random_exchanges_end_in_the_same_keys_and_proofs_as_with_bouncycastle(suite, bouncy_castle):
     house, curve = House(suite), suite.curve
     devices = [house.scalar() for _ in range(DEVICES)]
     device_points = bouncy_castle.ask(map(house.public, devices))
@@ -97,9 +98,15 @@ def test_random_exchanges_end_in_the_same_secret_as_with_bouncycastle(suite, bou
         points = bouncy_castle.ask([house.public(own_ephemeral), house.public(peer_ephemeral)])
         own_point, peer_point = (curve.decode(bytes.fromhex(point)) for point in points)
         own_pair = KeyPair(curve, own_ephemeral, own_point)
-        ours.append(shared_secret(pairs[us], own_pair, pairs[peer].public, peer_point).hex())
+        secret = shared_secret(pairs[us], own_pair, pairs[peer].public, peer_point)
+        keys = SecretKeys.derive(secret)
+        parties = [Party(Eui64(house.dice.getrandbits(64)), bytes.fromhex(point)) for point in points]
+        house.dice.shuffle(parties)  # either may be the initiator
+        macs = keys.initiator_mac(*parties), keys.responder_mac(*parties)
+        ours.append(" ".join(octets.hex() for octets in (secret, keys.link_key, *macs)))
         scalars = house.octets(devices[peer]), house.octets(peer_ephemeral)
-        theirs.append(house.question("mqv", *scalars, device_points[us], points[0]))
+        sides = [party.name.hex for party in parties] + [party.ephemeral.hex() for party in parties]
+        theirs.append(house.question("cbke", *scalars, device_points[us], points[0], *sides))
 
     assert ours == bouncy_castle.ask(theirs)
 

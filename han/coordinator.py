@@ -62,6 +62,9 @@ _SIMPLE_DESC_REQ = 0x0004
 _IEEE_ADDR_REQ = 0x0001
 _MGMT_LEAVE_REQ = 0x0034
 
+_KEY_SPREADS = 20.0
+"""Seconds from the next network key to the switch: until a broadcast has faded out of every corner."""
+
 _BUSY = (
     sl_Status.ZIGBEE_MAX_MESSAGE_LIMIT_REACHED,
     sl_Status.BUSY,
@@ -91,6 +94,10 @@ class UnknownDevice(OurError):  # noqa: N818 - as above
 
 class RadioGone(HanError):  # noqa: N818 - as above
     """There is no working dongle at the moment; the coordinator keeps looking for it."""
+
+
+class KeyNotSwitched(HanError):  # noqa: N818 - as above
+    """The network goes on under the network key that it had, as far as known."""
 
 
 class RadioBusy(HanError):  # noqa: N818 - as above
@@ -234,6 +241,7 @@ class Coordinator:
         self._strangers: dict[int, Eui64 | None] = {}
         self._expected: dict[Eui64, float] = {}
         self._stack: Stack | None = None
+        self._is_switching_key = False
         self._network: Network | None = None
         self._closing_joining: asyncio.TimerHandle | None = None
         self._watching_doorstep: asyncio.TimerHandle | None = None
@@ -403,6 +411,51 @@ class Coordinator:
         self._forget(eui64)
         self._roll.remove(device)
         self._facts.say("hub", "device.removed", device=str(eui64))
+
+    async def switch_network_key(self, *, by_broadcast: bool = False) -> list[Eui64]:
+        """Give the network a new key; gives those devices to which it was sent.
+
+        Each device gets it under the link key that it has established, as Smart Energy asks: a removed one,
+        which may still hold the old network key, does not. ``by_broadcast`` sends it to everybody under the
+        old key instead, where devices have no keys of their own. Who sleeps through the switch, or did not
+        get the key, comes back under its link key as soon as it notices.
+
+        Raises:
+            OurError: if no device has established a key, or if a switch is under way; nothing was sent.
+            KeyNotSwitched: the dongle refuses, or does not say that it has switched.
+            RadioGone, RadioBusy: as `send`.
+        """
+        if self._is_switching_key:
+            raise OurError("the network key is being switched already: wait for the end of it")
+        self._is_switching_key = True
+        stack, key = self._working(), self._settings.entropy(16)
+        try:
+            with self._asking(stack):
+                told = await (self._broadcast_key(stack, key) if by_broadcast else self._give_key(stack, key))
+                await asyncio.sleep(_KEY_SPREADS)
+                sequence = await stack.switch_network_key()
+        finally:
+            self._is_switching_key = False
+        if sequence is None:
+            raise KeyNotSwitched("the dongle refuses to switch to the next network key")
+        self._facts.say("hub", "network.key_changed", sequence=sequence, told=len(told))
+        return told
+
+    async def _broadcast_key(self, stack: Stack, key: bytes) -> list[Eui64]:
+        if not await stack.broadcast_network_key(key):
+            raise KeyNotSwitched("the dongle does not broadcast a network key")
+        return [device.eui64 for device in self._roll.devices if device.nwk is not None]
+
+    async def _give_key(self, stack: Stack, key: bytes) -> list[Eui64]:
+        keyed = [device for device in self._roll.devices if device.is_secured and device.nwk is not None]
+        told = []
+        for device in keyed:
+            assert device.nwk is not None
+            if await stack.give_network_key(device.nwk, device.eui64, key):
+                told.append(device.eui64)
+        if not told:
+            raise OurError("no device has established a link key: let the network key be broadcast")
+        return told
 
     async def establish(self, eui64: Eui64) -> None:
         """Ask a device for a new link key. What comes of it is told as an `Event`.

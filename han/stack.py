@@ -144,6 +144,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         self._is_closing = False
         self.last_network: Network | None = None
         """The network as `network` saw it last."""
+        self._key_switched: asyncio.Future[int] | None = None
         self._zdo_waiting: dict[tuple[int, int, int], asyncio.Future[bytes]] = {}
         self._long_messages = LongMessages(
             fragments,
@@ -290,6 +291,9 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         """Take fragments, and what the Trust Centre reports, of which bellows keeps much back."""
         if frame_name == "trustCenterJoinHandler":
             self._join_reported(*args)
+        elif frame_name == "switchNetworkKeyHandler":
+            if self._key_switched is not None and not self._key_switched.done():
+                self._key_switched.set_result(int(args[0]))
         elif frame_name == _INCOMING_AS_IT_CAME:
             if not self._long_messages.receive(args):
                 super().ezsp_callback_handler(_INCOMING, args)
@@ -397,6 +401,37 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             _zigpy_eui64(eui64), zigpy.types.KeyData.deserialize(nobodys_key)[0]
         )
 
+    async def give_network_key(self, nwk: int, eui64: Eui64, key: bytes) -> bool:
+        """Send one device the next network key, under its link key; False if the dongle has none of it."""
+        next_key = zigpy.types.KeyData.deserialize(key)[0]
+        (status,) = await self._ezsp.unicastNwkKeyUpdate(
+            destShort=nwk, destLong=_zigpy_eui64(eui64), key=next_key
+        )
+        return _is_ok(status)
+
+    async def broadcast_network_key(self, key: bytes) -> bool:
+        """Send everybody the next network key, under the one of today; False if the dongle refuses."""
+        (status,) = await self._ezsp.broadcastNextNetworkKey(key=zigpy.types.KeyData.deserialize(key)[0])
+        return _is_ok(status)
+
+    async def switch_network_key(self, timeout: float = 10.0) -> int | None:  # noqa: ASYNC109
+        """Tell everybody to use the next network key; gives its number once the dongle itself does.
+
+        None if the dongle refuses, as it does without a next key.
+
+        Raises:
+            TimeoutError: if the dongle does not say within ``timeout`` seconds that it has switched.
+        """
+        self._key_switched = asyncio.get_running_loop().create_future()
+        (status,) = await self._ezsp.broadcastNetworkKeySwitch()
+        if not _is_ok(status):
+            return None
+        async with asyncio.timeout(timeout):
+            sequence = await self._key_switched
+        # What zigpy writes into its next backup is the key of today.
+        await self.network()
+        return sequence
+
     async def close_joining(self) -> None:
         """Back to the policy at rest, which bellows never restores after an install code."""
         await self._set_joining(trust_centre_policy.closed(self.ezsp_version))
@@ -408,9 +443,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def eui64_of(self, nwk: int) -> Eui64 | None:
         """Whose address this is, as far as the dongle's own tables know."""
         status, address = await self._ezsp.lookupEui64ByNodeId(nodeId=nwk)
-        if ezsp.sl_Status.from_ember_status(status) != ezsp.sl_Status.OK:
-            return None
-        return _eui64(address)
+        return _eui64(address) if _is_ok(status) else None
 
     def send(
         self, nwk: int, endpoint: int, cluster: int, payload: bytes, *, aps_ack: bool, aps_security: bool
@@ -492,6 +525,10 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
 
 def _address(nwk: int) -> zigpy.types.AddrModeAddress:
     return zigpy.types.AddrModeAddress(addr_mode=zigpy.types.AddrMode.NWK, address=zigpy.types.NWK(nwk))
+
+
+def _is_ok(status: Any) -> bool:  # noqa: ANN401 - of bellows, untyped
+    return bool(ezsp.sl_Status.from_ember_status(status) == ezsp.sl_Status.OK)
 
 
 def _eui64(address: Any) -> Eui64:  # noqa: ANN401 - of zigpy, untyped

@@ -213,6 +213,14 @@ OnMessage = Callable[[Eui64, int, bytes, bool], None]
 OnEvent = Callable[[Event], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A device that may join until then, and the key that it will come with."""
+
+    until: float
+    link_key: bytes = field(repr=False)
+
+
 class Coordinator:
     """A running network and the devices in it. Made by `start`."""
 
@@ -239,7 +247,7 @@ class Coordinator:
         self._establishment: Establishment | None = None
         self._endpoints: dict[tuple[Eui64, int], int] = {}
         self._strangers: dict[int, Eui64 | None] = {}
-        self._expected: dict[Eui64, float] = {}
+        self._expected: dict[Eui64, _Expected] = {}
         self._stack: Stack | None = None
         self._is_switching_key = False
         self._network: Network | None = None
@@ -286,6 +294,7 @@ class Coordinator:
             on_event=on_event,
         )
         await coordinator._open(settings)
+        await coordinator._settle()
         return coordinator
 
     @property
@@ -385,7 +394,7 @@ class Coordinator:
             establishes_keys = self._security.require_key_establishment
         device = self._roll.admit(eui64, device_type, establishes_keys=establishes_keys)
         device.is_secured = device.is_secured or ready is not None
-        self._expected[eui64] = self._now() + seconds
+        self._expected[eui64] = _Expected(self._now() + seconds, key)
         self._facts.say("hub", "join.open", device=str(eui64), device_type=device_type, seconds=seconds)
         self._close_joining_in(seconds)
         return device
@@ -737,7 +746,8 @@ class Coordinator:
 
     def _is_expected(self, eui64: Eui64) -> bool:
         """Whether it was admitted so lately that it may join with its install code."""
-        return self._expected.get(eui64, 0.0) > self._now()
+        expected = self._expected.get(eui64)
+        return expected is not None and expected.until > self._now()
 
     async def _dismiss_removed(self, nwk: int, eui64: Eui64) -> None:
         stack = self._stack
@@ -867,8 +877,15 @@ class Coordinator:
         # No await in between: what is lost from here on is lost by this stack.
         self._network = stack.last_network
         self._stack = stack
+
+    async def _settle(self) -> None:
+        """See to what a dongle that was exchanged, reset or restarted has forgotten."""
+        stack = self._stack
+        if stack is None:
+            return
         with contextlib.suppress(RadioBusy, RadioGone, DeliveryFailed), self._asking(stack):
             await self._compare_keys(stack)
+            await self._expect_again(stack)
 
     async def _reopen(self, old: Stack) -> None:
         """Bring the same network up again, as often as it takes."""
@@ -886,7 +903,20 @@ class Coordinator:
             else:
                 self._facts.say("radio", "radio.back")
                 self._on_event(RadioBack())
+                # In a task of its own: if the dongle is lost again meanwhile, this one must be over.
+                self._start(f"settle since {self._now():.3f}", self._settle())
                 return
+
+    async def _expect_again(self, stack: Stack) -> None:
+        """A dongle that restarted has forgotten whom it was to let in: tell it, for the time that is left."""
+        now = self._now()
+        self._expected = {eui64: each for eui64, each in self._expected.items() if each.until > now}
+        for eui64, expected in list(self._expected.items()):
+            seconds = min(LONGEST_PERMIT, math.ceil(expected.until - now))
+            await stack.admit(eui64, expected.link_key, seconds)
+            self._close_joining_in(max(seconds, self._seconds_left()))
+            why = "the dongle restarted"
+            self._facts.say("hub", "join.open", device=str(eui64), seconds=seconds, why=why)
 
     def _working(self) -> Stack:
         if self._stack is None:

@@ -38,6 +38,7 @@ from han.sim.dongle.dongle import Dongle
 from han.sim.dongle.flash import Flash
 from han.sim.dongle.houses import NoSuchHouse
 from han.sim.dongle.personality import Personality, plain
+from han.sim.fault import Fault
 from han.sim.home import DONGLE, Home, HomeError, Quirks, read_home
 from han.sim.node.node import Node
 from han.sim.node.store import NodeStore
@@ -183,6 +184,12 @@ class House:
         """Cut the power of every device at this instant."""
         for device in self.devices.values():
             device.power_off()
+
+    def go_wrong(self, *faults: Fault) -> None:
+        """Let these go wrong with the dongle from this instant on."""
+        self._wake()
+        self.dongle.faults.add(*faults)
+        self._wake()
 
     def capture(self, file: Sink) -> PcapWriter:
         """Write every frame that a good sniffer in the room hears from now on to an open binary file."""

@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager
 
 import pytest
+from one_ppmid import one_ppmid
 
-from han.clock import Utc
-from han.facts import Fact, Facts
-from han.sim.home import read_home
-from han.sim.house import House
+from han.facts import Fact
 from hub.dcc.requests import UpdatePpmidFirmware
-from hub.demo.images import Supplier
-from hub.demo.report import Report
-from hub.demo.stage import Chance, Stage, open_stage, prepared_home
+from hub.demo.stage import Stage
 
 SIZE = 700
 """Octets of the image: eleven blocks, so that a cut at every step is affordable."""
 
 STEPS = ("chunk.taken", "slot.stored", "ota.notify", "ota.query", "ota.started", "ota.block", "ota.completed")
-
-
-@asynccontextmanager
-async def one_ppmid(seed: int):
-    loop = asyncio.get_running_loop()
-    facts = Facts(loop.time)
-    supplier = Supplier(seed)
-    home = prepared_home(read_home("demo"), supplier, None)
-    house = House(home, facts=facts, utc=Utc(loop).at, seed=seed)
-    house.run_on(loop)
-    report = Report(seed=seed)
-    async with open_stage(house, Chance(seed), report=report, facts=facts, supplier=supplier) as stage:
-        ppmid = stage.described["ppmid"]
-        joined = asyncio.Event()
-        facts.subscribe(lambda fact: joined.set() if fact.what == "device.joined" else None)
-        await stage.admit(ppmid)
-        house.devices["ppmid"].power_on()
-        await asyncio.wait_for(joined.wait(), 300)
-        await asyncio.sleep(60)
-        yield stage, ppmid
-    house.stop()
 
 
 class Cutter:

@@ -200,6 +200,8 @@ class Dongle:
             self._empty_ash()
 
     def _set_timer(self) -> None:
+        if self._timeline.now < self._busy_until:
+            return  # a stalled processor hears no timer either; once it reads on, all is serviced
         due = self._ash.timer()
         # A timer that fires too early costs one empty call; setting it anew for each frame would cost more.
         if due is None or (self._wake is not None and self._wake_at <= due):

@@ -1,0 +1,39 @@
+"""The whole bench with one PPMID: head end, broker, hub, bellows, dongle, air, device."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from han.clock import Utc
+from han.facts import Facts
+from han.sim.fault import Fault
+from han.sim.home import DeviceDescription, read_home
+from han.sim.house import House
+from hub.demo.images import Supplier
+from hub.demo.report import Report
+from hub.demo.stage import Chance, Stage, open_stage, prepared_home
+
+
+@asynccontextmanager
+async def one_ppmid(seed: int, *faults: Fault) -> AsyncIterator[tuple[Stage, DeviceDescription]]:
+    """A PPMID that has joined a minute ago, on a dongle with these faults from the start."""
+    loop = asyncio.get_running_loop()
+    facts = Facts(loop.time)
+    supplier = Supplier(seed)
+    home = prepared_home(read_home("demo"), supplier, None)
+    house = House(home, facts=facts, utc=Utc(loop).at, seed=seed)
+    house.run_on(loop)
+    house.dongle.faults.add(*faults)
+    report = Report(seed=seed)
+    async with open_stage(house, Chance(seed), report=report, facts=facts, supplier=supplier) as stage:
+        ppmid = stage.described["ppmid"]
+        joined = asyncio.Event()
+        facts.subscribe(lambda fact: joined.set() if fact.what == "device.joined" else None)
+        await stage.admit(ppmid)
+        house.devices["ppmid"].power_on()
+        await asyncio.wait_for(joined.wait(), 300)
+        await asyncio.sleep(60)
+        yield stage, ppmid
+    house.stop()

@@ -1,0 +1,185 @@
+"""Whatever goes wrong with the dongle in the middle of a download, the hub gets over it by itself.
+
+The whole bench on the true radio path. A fault begins once the third block has been served; the image
+arrives whole all the same, the head end is told so, and nobody touched anything. What the hub cannot get
+over, it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+from one_ppmid import one_ppmid
+
+from han.facts import Fact
+from han.sim.fault import Fault, Kind, read_fault
+from han.sim.home import DeviceDescription
+from hub.dcc.requests import UpdatePpmidFirmware
+from hub.demo.stage import Stage
+
+pytestmark = pytest.mark.usefixtures("rebound")
+
+SIZE = 1500
+"""Octets of the image: about 27 blocks."""
+BLOCKS_BEFORE = 3
+LONGEST = 2 * 3600.0
+"""Seconds until a transfer must be over, whatever happened: two rounds of the hub's own reminders."""
+
+BORNE = (
+    "dropped-octets:share=0.05",
+    "changed-octets:share=0.05",
+    "repeated-octets:share=0.05",
+    "changed-octets:times=6,octets=64",
+    "dropped-octets:share=0.02,octets=20",
+    "busy:share=0.2",
+    "table-full:share=0.2",
+    "no-buffers:share=0.2",
+    "busy:times=12",
+    "refused-command:command=sendUnicast,times=3",
+    "lost-answer:command=sendUnicast,times=2",
+    "failed-delivery:share=0.2",
+    "failed-delivery:times=6",
+    "lost-callback:command=messageSentHandler,times=3",
+    "lost-callback:command=incomingMessageHandler,share=0.1",
+    "repeated-callback",
+    "wrong-link-quality",
+    "stall:seconds=1,every=3",
+    "stall:seconds=3",
+    "deaf:lasts=2",
+)
+"""Faults under which the hub never takes the dongle for lost."""
+
+LOST_AND_BACK = (
+    "stall:seconds=40,times=1",
+    "deaf:lasts=40",
+    "deaf:lasts=300",
+    "reboot:times=1",
+    "reboot:command=sendUnicast,skip=2,times=1",
+    "reboot:command=sendUnicast,times=5",
+    "reboot:times=1,seconds=300",
+    "reboot:every=8,times=4",
+    "reboot:times=1 reboot:command=setPolicy,times=2",
+    "reboot:times=1 reboot:command=addEndpoint,times=1",
+    "reboot:times=1 reboot:command=findKeyTableEntry,times=1",
+    "reboot:times=1 second-rstack",
+    "reboot:times=1 error-before-rstack:times=2",
+    "reboot:times=1 dropped-octets:share=0.05",
+)
+"""Faults after which the hub has to bring the dongle and its network up again."""
+
+
+def faults_of(text: str) -> list[Fault]:
+    return [read_fault(each) for each in text.split()]
+
+
+@dataclass
+class Story:
+    """A download during which something goes wrong."""
+
+    stage: Stage
+    ppmid: DeviceDescription
+    told: list[Fact]
+
+    def count(self, what: str) -> int:
+        return sum(fact.what == what for fact in self.told)
+
+    async def download(self, *faults: Fault) -> str:
+        """Ask for the update; once it is under way, let it happen. How it ended."""
+        blocks = 0
+
+        def watch(fact: Fact) -> None:
+            nonlocal blocks
+            self.told.append(fact)
+            if fact.what == "ota.block" and fact.who == "hub":
+                blocks += 1
+                if blocks == BLOCKS_BEFORE:
+                    self.stage.house.go_wrong(*faults)
+
+        stop = self.stage.facts.subscribe(watch)
+        file = self.stage.image(self.ppmid, 0x00020000, SIZE)
+        response = await self.stage.dsp.submit(
+            UpdatePpmidFirmware(image=file.data, devices=(self.ppmid.eui64,))
+        )
+        outcome = await asyncio.wait_for(self.stage.dsp.finished(response.request_id), LONGEST)
+        stop()
+        result = outcome.devices[0].result
+        assert result is not None
+        return str(result.value)
+
+
+@pytest.mark.parametrize("text", BORNE)
+async def test_the_image_arrives_although_the_dongle_misbehaves_and_nobody_calls_it_lost(text):
+    async with one_ppmid(seed=11) as (stage, ppmid):
+        story = Story(stage, ppmid, [])
+
+        assert await story.download(*faults_of(text)) == "activated"
+
+    assert story.count("dongle.fault")
+    assert story.count("radio.lost") == 0
+
+
+@pytest.mark.parametrize("text", LOST_AND_BACK)
+async def test_the_image_arrives_although_the_dongle_is_lost_on_the_way_and_that_is_said(text):
+    async with one_ppmid(seed=11) as (stage, ppmid):
+        story = Story(stage, ppmid, [])
+
+        assert await story.download(*faults_of(text)) == "activated"
+
+    assert story.count("dongle.fault")
+    assert story.count("radio.lost") == story.count("radio.back") >= 1
+
+
+async def test_after_a_reboot_endpoints_policies_and_link_keys_are_there_again():
+    async with one_ppmid(seed=11) as (stage, ppmid):
+        await asyncio.sleep(254)  # joining is closed again
+        dongle, node = stage.house.dongle, stage.house.node
+        endpoints, policy = dict(node.endpoints), node.trust.policy
+        partners = dict(dongle.flash.link_keys)
+        story = Story(stage, ppmid, [])
+
+        assert await story.download(Fault(kind=Kind.REBOOT, times=1)) == "activated"
+
+        assert node.endpoints == endpoints
+        assert node.trust.policy == policy
+        assert dongle.flash.link_keys == partners
+        assert ppmid.eui64 in partners.values()
+        assert not policy.allow_joins
+
+
+async def test_a_dongle_that_stays_away_is_told_of_with_what_to_do_until_it_comes_back():
+    async with one_ppmid(seed=11) as (stage, _):
+        told: list[Fact] = []
+        stage.facts.subscribe(told.append)
+
+        stage.house.go_wrong(Fault(kind=Kind.REBOOT, times=1), Fault(kind=Kind.DEAF, lasts=600.0))
+        await asyncio.sleep(590)
+        assert "radio.back" not in {fact.what for fact in told}
+        unreachable = [fact for fact in told if fact.what == "radio.unreachable"]
+        assert len(unreachable) > 5
+        assert all("nothing answers there as an EZSP dongle" in fact.why for fact in unreachable)
+        await asyncio.sleep(100)
+
+    assert [fact.what for fact in told if fact.what in {"radio.lost", "radio.back"}] == [
+        "radio.lost",
+        "radio.back",
+    ]
+
+
+async def test_a_device_that_was_expected_when_the_dongle_rebooted_gets_in_all_the_same():
+    async with one_ppmid(seed=11) as (stage, _):
+        hcalcs = stage.described["hcalcs"]
+        told: list[Fact] = []
+        stage.facts.subscribe(told.append)
+        await stage.admit(hcalcs)
+        await asyncio.sleep(5)
+        assert "join.open" in {fact.what for fact in told}
+
+        stage.house.go_wrong(Fault(kind=Kind.REBOOT, times=1))
+        await asyncio.sleep(20)
+        stage.house.devices["hcalcs"].power_on()
+        await asyncio.sleep(200)
+
+    joined = [fact.device for fact in told if fact.what == "device.joined"]
+    assert joined == [str(hcalcs.eui64)]

@@ -282,7 +282,7 @@ class Coordinator:
 
         Raises:
             OurError: if the settings cannot be.
-            SurroundingsError: as `han.radio.open_radio`.
+            SurroundingsError: as `han.radio.open_radio`, and what ``security.credentials`` raises.
         """
         coordinator = cls(
             settings,
@@ -857,16 +857,17 @@ class Coordinator:
             self._strangers[nwk] = eui64
 
     async def _open(self, settings: RadioSettings) -> None:
+        own: Sequence[Credentials] = ()
+
+        def meet(eui64: Eui64) -> None:
+            nonlocal own
+            if self._establishment is None:
+                own = self._security.credentials(eui64)
+
         stack = await open_radio(
-            settings, self._network_settings, self, facts=self._facts, memory=self._memory
+            settings, self._network_settings, self, facts=self._facts, memory=self._memory, meet=meet
         )
-        assert stack.last_network is not None
         if self._establishment is None:
-            try:
-                own = self._security.credentials(stack.last_network.eui64)
-            except HanError:
-                await stack.shutdown()
-                raise
             self._establishment = Establishment(
                 own,
                 self._security.key_establishment,

@@ -103,7 +103,11 @@ class RadioSettings:
             adopt nor reform.
         adopt: take over a network that this hub did not form.
         reform: replace whatever network is there by a new one.
+        further_clusters: what the hub's endpoint names as served beside its own: stub clusters.
         watchdog_period: seconds between two questions whether the dongle lives.
+        source_routing: be a concentrator: ask every device, every minute, for the way to it, and send along
+            that way. Off as in zigpy and bellows: a house of one hop has no use for it, and each relay on a
+            way takes two octets off every message.
         entropy: where keys and ids that the network settings leave open come from.
         fragments: how messages travel that do not fit one frame.
     """
@@ -112,7 +116,9 @@ class RadioSettings:
     state: Path | None = None
     adopt: bool = False
     reform: bool = False
+    further_clusters: tuple[int, ...] = ()
     watchdog_period: float = 10.0
+    source_routing: bool = False
     entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
     fragments: FragmentSettings = field(default_factory=FragmentSettings)
 
@@ -134,8 +140,11 @@ async def open_radio(
     *,
     facts: Facts,
     memory: NetworkMemory | None = None,
+    meet: Callable[[Eui64], None] = lambda _: None,
 ) -> Stack:
     """Connect to the dongle and bring its network up.
+
+    ``meet`` is called with the dongle's address before anything on it is changed. What it raises ends this.
 
     Raises:
         OurError: if the URL or the network settings cannot be.
@@ -148,6 +157,7 @@ async def open_radio(
         stack = await _connected(url, settings, network, listener)
         async with _closed_on_error(stack):
             found = await stack.network()
+            meet(await stack.own_eui64())
             known = memory.recall()
             step, why = next_step(found, known, adopt=settings.adopt, reform=settings.reform)
             if found is not None and step is not Step.RESUME:
@@ -222,7 +232,13 @@ async def _keys_separated(stack: Stack, found: Network, memory: NetworkMemory, f
 async def _connected(
     url: RadioUrl, settings: RadioSettings, network: NetworkSettings, listener: Listener
 ) -> Stack:
-    stack = Stack(_config(url, network), listener, settings.watchdog_period, settings.fragments)
+    stack = Stack(
+        _config(url, network, source_routing=settings.source_routing),
+        listener,
+        settings.watchdog_period,
+        settings.fragments,
+        settings.further_clusters,
+    )
     await stack.connect()
     return stack
 
@@ -274,7 +290,7 @@ def _device_config(url: RadioUrl) -> dict[str, Any]:
     }
 
 
-def _config(url: RadioUrl, network: NetworkSettings) -> dict[str, Any]:
+def _config(url: RadioUrl, network: NetworkSettings, *, source_routing: bool) -> dict[str, Any]:
     if network.channel is not None and not 11 <= network.channel <= 26:
         raise OurError(f"a 2.4 GHz channel is 11 to 26, not {network.channel}")
     return {
@@ -289,6 +305,7 @@ def _config(url: RadioUrl, network: NetworkSettings) -> dict[str, Any]:
         # Backups are made where the network changes, not by the day.
         zigpy.config.CONF_NWK_BACKUP_ENABLED: False,
         zigpy.config.CONF_TOPO_SCAN_ENABLED: False,
+        zigpy.config.CONF_SOURCE_ROUTING: source_routing,
     }
 
 

@@ -128,6 +128,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         listener: told everything that the radio hears.
         watchdog_period: seconds between bellows' questions whether the dongle lives. bellows' own is 10; in
             two idle weeks of simulation that would be 120 000 questions.
+        further_clusters: what our endpoint names as served beside our own.
         fragments: how long messages travel.
     """
 
@@ -137,8 +138,10 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         listener: Listener,
         watchdog_period: float,
         fragments: FragmentSettings,
+        further_clusters: tuple[int, ...] = (),
     ) -> None:
         super().__init__(config)
+        self._further_clusters = further_clusters
         self._watchdog_period = watchdog_period
         self._listener = listener
         self._is_closing = False
@@ -164,7 +167,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
                 profile=SMART_ENERGY_PROFILE,
                 device_type=ENERGY_SERVICE_INTERFACE,
                 device_version=0,
-                input_clusters=list(SERVED_CLUSTERS),
+                input_clusters=sorted({*SERVED_CLUSTERS, *self._further_clusters}),
                 output_clusters=list(USED_CLUSTERS),
             )
         )

@@ -13,6 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from han.coordinator import SecuritySettings
+from han.stub_clusters import StubCluster
+from hub.energy_service import EnergyServiceSettings
 from hub.errors import OurError
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
@@ -53,10 +55,14 @@ class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[network]``: the network to form if there is none; what is left out is drawn or measured."""
+    """``[network]``: the network to form if there is none; what is left out is drawn or measured.
+
+    ``source_routing`` concerns a network that is there already as well; see `han.radio.RadioSettings`.
+    """
 
     channel: Annotated[int, Meta(ge=11, le=26)] | None = None
     pan_id: Annotated[int, Meta(ge=1, le=0xFFFE)] | None = None
+    source_routing: bool = False
 
 
 class SecuritySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +70,14 @@ class SecuritySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     require_key_establishment: bool = True
     refusal: Literal["not-authorized", "failure"] = "not-authorized"
+
+
+class EnergyServiceSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[energy_service]``: see `hub.energy_service.EnergyServiceSettings`."""
+
+    keep_alive_base: Annotated[int, Meta(ge=1, le=0xFF)] = EnergyServiceSettings().keep_alive_base
+    keep_alive_jitter: Annotated[int, Meta(ge=0, le=0x200)] = EnergyServiceSettings().keep_alive_jitter
+    time_status: Annotated[int, Meta(ge=0, le=0x0F)] = EnergyServiceSettings().time_status
 
 
 class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,12 +94,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state: str | None = None
     keys: str | None = None
     """Folder with the hub's certificates: ``--keys``."""
+    lab_keys: bool = False
     progress_every: Seconds = 5.0
     read_version_within: Seconds = 10.0
     read_version_attempts: Annotated[int, Meta(ge=1)] = 3
     mqtt: MqttSection = MqttSection()
     network: NetworkSection = NetworkSection()
     security: SecuritySection = SecuritySection()
+    energy_service: EnergyServiceSection = EnergyServiceSection()
+    stub_clusters: tuple[StubCluster, ...] = ()
     slot: SlotSection = SlotSection()
     ota: OtaSection = OtaSection()
 
@@ -142,6 +159,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             slot=slot,
             server=server,
             tunnels=TunnelSettings(),
+            energy_service=EnergyServiceSettings(
+                keep_alive_base=self.energy_service.keep_alive_base,
+                keep_alive_jitter=self.energy_service.keep_alive_jitter,
+                time_status=self.energy_service.time_status,
+                stubs=self.stub_clusters,
+            ),
             questions=QuestionSettings(
                 answer_within=self.read_version_within, attempts=self.read_version_attempts
             ),

@@ -248,6 +248,13 @@ class Custody:
         """Keep other parts of the memory: devices, activations."""
         self._flash.change(**changes)
 
+    def waits_for(self, device: Eui64) -> bool:
+        """Whether a stored image waits to be fetched by this device."""
+        held = self._slot.held
+        if held is None or held.stage is not Stage.STORED:
+            return False
+        return any(each.device == device for each in held.unfinished)
+
     def timer(self) -> float | None:
         """When ``tick`` would have something to do (UTC seconds)."""
         return self._slot.timer()

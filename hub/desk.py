@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from han.coordinator import RadioBusy, RadioGone
+from han.coordinator import RadioBusy, RadioGone, UnknownDevice
 from han.errors import HanError, OurError
 from han.facts import Facts
 from han.security.errors import InstallCodeError
@@ -20,6 +20,7 @@ from hub.custody import Custody
 from hub.devices import Devices
 from hub.house import House
 from hub.messages import (
+    VERBS,
     ActivateRequest,
     DevicesRequest,
     Envelopes,
@@ -30,6 +31,7 @@ from hub.messages import (
     Message,
     MessageError,
     ReadVersionRequest,
+    RemoveRequest,
     Response,
     open_message,
     split_topic,
@@ -101,6 +103,8 @@ class Desk:
                 self._say(self._response("devices", message, more={"devices": self._staff.devices.entries()}))
             case JoinRequest():
                 self._in_its_own_time(message, self._join(message))
+            case RemoveRequest():
+                self._in_its_own_time(message, self._remove(message))
             case ReadVersionRequest():
                 self._in_its_own_time(message, self._read_version(message))
             case _:
@@ -194,6 +198,21 @@ class Desk:
         self._facts.say("hub", "request.join", device=str(device), code=code, why=why)
         self._say(self._response("join", request, code=code, reason=why))
 
+    async def _remove(self, request: RemoveRequest) -> None:
+        device = Eui64.parse(request.device)
+        code, why = "ok", ""
+        try:
+            await self._staff.house.remove(device)
+        except (RadioGone, RadioBusy) as error:
+            code, why = "radio-down", str(error)
+        except UnknownDevice as error:
+            code, why = "unknown-device", str(error)
+        else:
+            self._staff.devices.removed(device)
+            self._staff.serving.removed(device)
+        self._facts.say("hub", "request.remove", device=str(device), code=code, why=why)
+        self._say(self._response("remove", request, code=code, reason=why))
+
     async def _read_version(self, request: ReadVersionRequest) -> None:
         device = Eui64.parse(request.device)
         if self._staff.devices.find(device) is None:
@@ -227,7 +246,7 @@ class Desk:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 asked = msgspec.json.decode(payload, type=_JustAnId)
             verb = below.removeprefix("request/")
-            if verb in {"join", "devices", "offer", "activate", "read-version"}:
+            if verb in VERBS:
                 self._say(self._made(verb, asked.id[:512], "malformed", str(error), {}))
 
     def _response(

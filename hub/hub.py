@@ -16,12 +16,13 @@ from han.clock import Utc
 from han.coordinator import Event, RadioBack, RadioLost
 from han.errors import TheirError
 from han.facts import Facts
-from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER, ZclFrame, default_response
+from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER, ZclFrame, is_default_response
 from hub import messages
 from hub.activation import Activation
 from hub.custody import Custody, Moment
 from hub.desk import Desk, Staff
 from hub.devices import Devices
+from hub.energy_service import EnergyService, EnergyServiceSettings
 from hub.errors import SurroundingsError
 from hub.flash import Flash, FlashError
 from hub.house import Ears, House, OpenHouse
@@ -35,7 +36,6 @@ from hub.slot import Expired, SlotSettings
 from hub.tunnels import TunnelSettings
 from ota.eui64 import Eui64
 from ota.server import ServerSettings
-from ota.status import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ class HubSettings:
     slot: SlotSettings = field(default_factory=SlotSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     tunnels: TunnelSettings = field(default_factory=TunnelSettings)
+    energy_service: EnergyServiceSettings = field(default_factory=EnergyServiceSettings)
     questions: QuestionSettings = field(default_factory=QuestionSettings)
     progress_every: float = 5.0
     """Seconds between two reports of one device's progress."""
@@ -119,6 +120,13 @@ class Hub:
             now=self._now,
             owed=self._outbox.wake,
             version=self.devices.runs,
+        )
+        self._energy_service = EnergyService(
+            settings.energy_service,
+            now=bearings.utc.now,
+            suites=lambda: house.suites,
+            has_firmware_for=self.custody.waits_for,
+            facts=self._facts,
         )
         staff = Staff(
             self.custody,
@@ -257,17 +265,13 @@ class Hub:
             return
         if not frame.is_cluster_command and self._questions.receive(sender, frame):
             return
-        if cluster == OTA_CLUSTER:
+        is_for_a_machine = frame.is_cluster_command or is_default_response(frame)
+        if cluster == OTA_CLUSTER and is_for_a_machine:
             self._serving.receive(sender, frame)
-        elif cluster == TUNNELLING_CLUSTER:
+        elif cluster == TUNNELLING_CLUSTER and is_for_a_machine:
             self._activation.receive(sender, frame)
-        else:
-            self._facts.say(
-                "hub", "zcl.refused", device=str(sender), cluster=cluster, why="no such cluster here"
-            )
-            if not frame.disable_default_response:
-                answer = default_response(frame, Status.UNSUP_CLUSTER_COMMAND)
-                self._line.post(sender, cluster, answer)
+        elif (answer := self._energy_service.answer(sender, cluster, frame)) is not None:
+            self._line.post(sender, cluster, answer)
 
     def _happened(self, event: Event) -> None:
         if self._is_halted:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -115,6 +115,14 @@ class JoinRequest(Message, frozen=True, kw_only=True):
         )
 
 
+class RemoveRequest(Message, frozen=True, kw_only=True):
+    """Remove this device: it is asked to leave, its keys are erased, and it stays out until admitted anew."""
+
+    TOPIC = "request/remove"
+
+    device: Device
+
+
 class DevicesRequest(Message, frozen=True, kw_only=True):
     """List the devices of this HAN; answered by a Response with ``devices``."""
 
@@ -208,12 +216,16 @@ class DeviceEntry(Struct, frozen=True, kw_only=True):
     """Why it does not get in, or gets no link key; empty if all is well or nothing is known."""
 
 
+Verb = Literal["join", "remove", "devices", "offer", "activate", "read-version"]
+VERBS: Final[tuple[str, ...]] = get_args(Verb)
+
+
 class Response(Message, frozen=True, kw_only=True):
     """The answer to one request, on ``response/<verb>``; ``in_reply_to`` is that request's ``id``."""
 
     TOPIC = "response/+"
 
-    verb: Literal["join", "devices", "offer", "activate", "read-version"]
+    verb: Verb
     in_reply_to: Text
     request_id: Text = ""
     ok: bool
@@ -342,6 +354,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     kind.TOPIC: kind
     for kind in (
         JoinRequest,
+        RemoveRequest,
         DevicesRequest,
         ImageOffer,
         ActivateRequest,
@@ -354,7 +367,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
         PpmidActivationAlert,
         ActivationOutcome,
     )
-} | {f"response/{verb}": Response for verb in ("join", "devices", "offer", "activate", "read-version")}
+} | {f"response/{verb}": Response for verb in VERBS}
 """Topic below the hub's root -> what its payload is."""
 
 M = TypeVar("M", bound=Message)

@@ -99,6 +99,14 @@ class Serving:
         self._server.withdraw(image_id, self._loop.time())
         self._settle()
 
+    def removed(self, device: Eui64) -> None:
+        """The device is in this HAN no more: an image that waits for it fails."""
+        held = self._custody.held
+        if held is not None and any(each.device == device for each in held.unfinished):
+            self._server.finished(device, held.image_id)
+            self._conclude(device, held.image_id, failed("the device was removed from the HAN"))
+            self._settle()
+
     def receive(self, sender: Eui64, frame: ZclFrame) -> None:
         """Take a frame of the OTA Upgrade cluster from a device."""
         now = self._loop.time()

@@ -191,7 +191,10 @@ class OtaServer:
         }
 
     def finished(self, peer: Eui64, image_id: str) -> None:
-        """After a restart: this target needs nothing more of this image: no reminder, no second report."""
+        """This target needs nothing more of this image: no reminder, no second report.
+
+        After a restart, and where it is in the network no more.
+        """
         for transfer in self._transfers.get(peer, {}).values():
             if transfer.offer.image_id == image_id:
                 transfer.phase, transfer.due = _Phase.DONE, None

@@ -22,6 +22,7 @@ from msgspec import Meta
 from han.security.errors import InstallCodeError
 from han.security.install_code import parse_install_code
 from han.sim.fault import Fault
+from han.stub_clusters import StubCluster
 from ota.eui64 import Eui64
 
 _SIXTEEN_BITS = Meta(ge=0, le=0xFFFF)
@@ -226,7 +227,8 @@ class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     `channel` is the one 2.4 GHz channel (11 to 26) on which the devices look for a network; without it they
     try them all. `seed` decides everything that is left to chance, unless whoever opens the house gives
-    another.
+    another. `stub_clusters` are for the hub that the demo runs in this house; a hub of its own has them from
+    its configuration file.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -236,6 +238,7 @@ class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     link_status_period: Annotated[float, Meta(ge=0)] | None = None
     channel: Annotated[int, Meta(ge=11, le=26)] | None = None
     seed: Annotated[int, Meta(ge=0)] = 1
+    stub_clusters: tuple[StubCluster, ...] = ()
 
     @property
     def seconds_between_link_statuses(self) -> float:

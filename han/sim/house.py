@@ -112,6 +112,7 @@ class House:
             name="dongle",
             capability=COORDINATOR,
             store=self.memory.store,
+            link_status_period=home.seconds_between_link_statuses,
         )
         self.dongle = Dongle(
             timeline=self.timeline,
@@ -135,6 +136,7 @@ class House:
                 utc=self.utc,
                 channels=CHANNELS if home.channel is None else (home.channel,),
                 wake=self._wake,
+                link_status_period=home.seconds_between_link_statuses,
             )
             for description in home.devices
         }

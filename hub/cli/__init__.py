@@ -16,6 +16,7 @@ _COMMANDS = {
     "hub": ("hub.cli.hub", "hub", "Run the Communications Hub."),
     "dsp": ("hub.cli.dsp", "dsp", "Run the DSP stub and the CSP model."),
     "join": ("hub.cli.join", "join", "Admit a device to a running hub."),
+    "remove": ("hub.cli.remove", "remove", "Strike a device off a running hub."),
     "devices": ("hub.cli.devices", "devices", "List the devices of a running hub."),
     "image": ("hub.cli.image", "image", "Make, explain and check upgrade files."),
     "request": ("hub.cli.request", "request", "Send a Service Request to a running DSP stub."),

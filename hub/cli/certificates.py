@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from han.errors import HanError, SurroundingsError
@@ -81,14 +80,12 @@ def line(told: dict[str, Any]) -> str:
     return f"{told['kind']:<11}  {told.get('subject', ''):<23}  {', '.join(words)}".rstrip()
 
 
-def credentials_in(folder: Path, radio: str) -> Callable[[Eui64], Sequence[Credentials]]:
+def credentials_in(place: KeyFolder, radio: str) -> Callable[[Eui64], Sequence[Credentials]]:
     """What a hub asks for the certificates of its dongle, once it knows who that is.
 
-    Raises:
-        SurroundingsError: at once if the folder cannot be used; when asked, if no certificate there names the
-            dongle. The message says what to do.
+    When asked, it raises SurroundingsError if no certificate there names the dongle; the message says what to
+    do.
     """
-    place = KeyFolder.open(folder)
 
     def of(eui64: Eui64) -> Sequence[Credentials]:
         found = usable(place, eui64)

@@ -35,9 +35,11 @@ def devices(*, mqtt: str, hub: Eui64 | None, insecure: str, as_json: bool) -> No
 
 
 def _show(answer: Response) -> None:
-    table = Table("Device", "Type", "State", "Version", box=None)
+    table = Table("Device", "Type", "State", "Link key", "Version", "Trouble", box=None)
     for each in answer.devices:
-        table.add_row(each.device, each.device_type, each.state, each.file_version or "not told yet")
+        key = "established" if each.secured else "none"
+        version = each.file_version or "not told yet"
+        table.add_row(each.device, each.device_type, each.state, key, version, each.trouble)
     if answer.devices:
         Console().print(table)
     else:

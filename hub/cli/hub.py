@@ -14,6 +14,7 @@ from han.coordinator import SecuritySettings
 from han.facts import Facts, write_facts
 from han.key_folder import KeyFolder
 from han.radio import NetworkSettings, RadioSettings
+from han.security.lab_authority import lab_credentials
 from hub.cli.certificates import credentials_in
 from hub.cli.program import clock, exit_statuses, run, show_facts
 from hub.config import Config, ConfigError
@@ -30,7 +31,7 @@ class _Told:
 
     config: Config
     radio: RadioSettings
-    keys: Path | None
+    security: SecuritySettings
     mailbox: MailboxSettings
     state: Path
     facts: Path | None
@@ -46,8 +47,12 @@ class _Told:
 )
 @click.option(
     "--keys",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
     help="The folder with the hub's certificates, made by gbhan keys.",
+)
+@click.option(
+    "--lab-keys", is_flag=True, help="Prove nothing, by the public lab authority: for simulated devices."
 )
 @click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--adopt", is_flag=True, help="Take over a network on the dongle that this hub did not form.")
@@ -71,6 +76,7 @@ def hub(
     mqtt: str | None,
     state: Path | None,
     keys: Path | None,
+    lab_keys: bool,
     config_file: Path | None,
     adopt: bool,
     reform: bool,
@@ -81,7 +87,9 @@ def hub(
 ) -> None:
     """Run the Communications Hub on a radio and a broker, until Ctrl-C.
 
-    Example: gbhan hub --radio tcp://127.0.0.1:6638 --mqtt mqtt://127.0.0.1 --state ~/.gbhan/hub --keys keys
+    A certificate in --keys must name the dongle: gbhan radio probe URL --keys DIR says whether one does.
+
+    Example: gbhan hub --radio tcp://127.0.0.1:6638 --keys hub-keys --mqtt mqtt://127.0.0.1 --state hub-state
     """
     with exit_statuses():
         config = Config.read(config_file) if config_file else Config()
@@ -93,8 +101,15 @@ def hub(
         address = BrokerAddress.parse(mqtt_url, insecure or config.mqtt.insecure)
         told = _Told(
             config,
-            RadioSettings(radio_url, state=home / "radio", adopt=adopt, reform=reform),
-            keys or (Path(config.keys).expanduser() if config.keys else None),
+            RadioSettings(
+                radio_url,
+                state=home / "radio",
+                adopt=adopt,
+                reform=reform,
+                source_routing=config.network.source_routing,
+                further_clusters=tuple(stub.cluster for stub in config.stub_clusters),
+            ),
+            _security(config, keys, lab_keys=lab_keys, radio=radio_url),
             MailboxSettings(address, client_id=""),
             home,
             facts,
@@ -115,7 +130,7 @@ async def _serve(told: _Told) -> None:
     with _facts_file(facts, told.facts):
         running = await Hub.open(
             told.config.settings(),
-            open_house=coordinator_at(told.radio, _network(told.config), _security(told), facts),
+            open_house=coordinator_at(told.radio, _network(told.config), told.security, facts),
             flash=Flash(RealDisk(told.state)),
             mailbox=told.mailbox,
             bearings=Bearings.seeded(utc, facts, random.SystemRandom()),
@@ -144,16 +159,25 @@ def _network(config: Config) -> NetworkSettings:
     return NetworkSettings(channel=config.network.channel, pan_id=config.network.pan_id)
 
 
-def _security(told: _Told) -> SecuritySettings:
-    """Certificates and ready link keys come from the folder; without one no link key can be established."""
-    settings = told.config.security_settings()
-    if told.keys is None:
-        return settings
-    return replace(
-        settings,
-        credentials=credentials_in(told.keys, told.radio.url),
-        link_keys=KeyFolder.open(told.keys).link_key_of,
-    )
+def _security(config: Config, keys: Path | None, *, lab_keys: bool, radio: str) -> SecuritySettings:
+    """What the hub proves itself with, and which link keys are ready. An option wins over the file."""
+    settings = config.security_settings()
+    if keys is None and not lab_keys:
+        keys, lab_keys = Path(config.keys).expanduser() if config.keys else None, config.lab_keys
+    if keys is not None and lab_keys:
+        raise ConfigError("--keys proves who the hub is and --lab-keys proves nothing: give one of them")
+    if keys is not None:
+        place = KeyFolder.open(keys)
+        return replace(settings, credentials=credentials_in(place, radio), link_keys=place.link_key_of)
+    if lab_keys:
+        click.echo("--lab-keys: anybody can be this hub, and any device that it admits.", err=True)
+        return replace(settings, credentials=lambda eui64: (lab_credentials(eui64),))
+    if settings.require_key_establishment:
+        raise ConfigError(
+            "a hub proves itself by a certificate that names its dongle: give --keys DIR (gbhan keys --help"
+            " says how to come by one), or --lab-keys for simulated devices, which trust the lab authority"
+        )
+    return settings
 
 
 def _needed(option: str, value: str | None) -> str:

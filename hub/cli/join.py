@@ -28,6 +28,11 @@ from ota.eui64 import Eui64
 @click.option(
     "--seconds", type=click.IntRange(1, 254), default=254, show_default=True, help="How long it may join."
 )
+@click.option(
+    "--key-establishment/--no-key-establishment",
+    default=None,
+    help="Whether it has to prove itself by certificate; the hub's configuration says so by default.",
+)
 @click.option("--mqtt", default="mqtt://127.0.0.1", show_default=True, help="The hub's broker.")
 @click.option("--hub", type=Eui64Type(), help="Which hub, if there are several.")
 @click.option("--insecure", default="", metavar="WORDS", help="See SECURITY.md.")
@@ -39,6 +44,7 @@ def join(
     code_file: Path | None,
     device_type: DeviceType,
     seconds: int,
+    key_establishment: bool | None,
     mqtt: str,
     hub: Eui64 | None,
     insecure: str,
@@ -60,6 +66,7 @@ def join(
                 install_code=code,
                 device_type=device_type,
                 seconds=seconds,
+                key_establishment=key_establishment,
                 **envelopes.stamp(),
             )
 

@@ -34,6 +34,7 @@ from hub.demo.broker import EmbeddedBroker
 from hub.demo.images import Supplier, UpgradeFile
 from hub.demo.report import Collector, Report
 from hub.disk import RealDisk
+from hub.energy_service import EnergyServiceSettings
 from hub.flash import Flash
 from hub.house import coordinator_at
 from hub.hub import Bearings, Hub, HubSettings
@@ -225,9 +226,11 @@ async def open_stage(
         broker = await stack.enter_async_context(EmbeddedBroker.on_socket(folder / "mqtt"))
 
         network_dice = chance.dice("network")
+        stubs = house.home.stub_clusters
         radio = RadioSettings(
             url=f"sim://{_HOUSE}",
             state=folder,
+            further_clusters=tuple(stub.cluster for stub in stubs),
             watchdog_period=WATCHDOG_PERIOD,
             entropy=network_dice.randbytes,
         )
@@ -244,7 +247,7 @@ async def open_stage(
 
         async def open_hub() -> Hub:
             return await Hub.open(
-                HubSettings(),
+                HubSettings(energy_service=EnergyServiceSettings(stubs=stubs)),
                 open_house=coordinator_at(radio, network, security, facts),
                 flash=Flash(RealDisk(state)),
                 mailbox=MailboxSettings.in_simulation(broker.address, "hub"),

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from han.coordinator import Coordinator, DeliveryFailed, Event, SecuritySettings
+from han.coordinator import Coordinator, DeliveryFailed, Event, PayloadTooLong, SecuritySettings
 from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
 from han.security.lab_authority import lab_credentials
@@ -25,6 +25,7 @@ from han.zcl import (
     encode_ota,
     encode_tunnel,
 )
+from ota.commands import ImageBlockResponse
 from ota.eui64 import Eui64
 from ota.server import Activation, Offer, OtaServer, Send, ServerSettings
 
@@ -43,13 +44,18 @@ class RadioHub:
         self.events: list[object] = []
         self.tunnels: dict[Eui64, int] = {}
         self.facts = facts
-        self._outgoing: asyncio.Queue[tuple[Eui64, int, bytes]] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[tuple[Eui64, int, bytes, int]] = asyncio.Queue()
         self._sequence = 0
         self._sender: asyncio.Task[None] | None = None
 
-    async def start(self, url: str, seed: int = 11) -> None:
+    async def start(self, url: str, seed: int = 11, *, source_routing: bool = False) -> None:
         """Connect to the dongle at this URL and bring the network up."""
-        settings = RadioSettings(url, watchdog_period=3600.0, entropy=random.Random(seed).randbytes)
+        settings = RadioSettings(
+            url,
+            watchdog_period=3600.0,
+            source_routing=source_routing,
+            entropy=random.Random(seed).randbytes,
+        )
         self.coordinator = await Coordinator.start(
             settings,
             network=NETWORK,
@@ -108,7 +114,8 @@ class RadioHub:
         for item in self.server.drain():
             if isinstance(item, Send):
                 sequence = self._next_sequence() if item.sequence is None else item.sequence
-                self._post(item.peer, OTA_CLUSTER, encode_ota(item.command, sequence))
+                block = len(item.command.data) if isinstance(item.command, ImageBlockResponse) else 0
+                self._post(item.peer, OTA_CLUSTER, encode_ota(item.command, sequence), block)
             else:
                 self.events.append(item)
 
@@ -116,15 +123,21 @@ class RadioHub:
         self._sequence = (self._sequence + 1) & 0xFF
         return self._sequence
 
-    def _post(self, to: Eui64, cluster: int, zcl: bytes) -> None:
-        self._outgoing.put_nowait((to, cluster, zcl))
+    def _post(self, to: Eui64, cluster: int, zcl: bytes, block: int = 0) -> None:
+        self._outgoing.put_nowait((to, cluster, zcl, block))
 
     async def _send_on(self) -> None:
         assert self.coordinator is not None
         while True:
-            to, cluster, zcl = await self._outgoing.get()
-            with suppress(DeliveryFailed):  # whoever wants it will ask again
-                await self.coordinator.send(to, cluster, zcl)
+            to, cluster, zcl, block = await self._outgoing.get()
+            try:
+                with suppress(DeliveryFailed):  # whoever wants it will ask again
+                    await self.coordinator.send(to, cluster, zcl, fragments=not block)
+            except PayloadTooLong:
+                if not block:
+                    raise
+                self.server.too_long(to, block)
+                self._settle()
 
 
 class HeardFacts:
@@ -154,13 +167,15 @@ class HeardFacts:
 
 
 @asynccontextmanager
-async def hub_in(house: House, name: str = "house") -> AsyncIterator[RadioHub]:
+async def hub_in(
+    house: House, name: str = "house", *, source_routing: bool = False
+) -> AsyncIterator[RadioHub]:
     """A hub on this house's dongle, which is found under ``sim://name`` meanwhile."""
     house.run_on(asyncio.get_running_loop())
     register_house(name, house)
     hub = RadioHub(house.facts)
     try:
-        await hub.start(f"sim://{name}")
+        await hub.start(f"sim://{name}", source_routing=source_routing)
         yield hub
     finally:
         await hub.close()

@@ -93,6 +93,15 @@ def test_hidden_senders_collide_only_where_both_are_heard():
     assert len(at_left.heard) == 1
 
 
+def test_a_frame_much_stronger_than_what_falls_on_it_is_heard_all_the_same():
+    timeline, links, (near, middle, far) = house_of(3, (1, 2))
+    links.connect(far.eui64, middle.eui64, Link(lqi=100))
+    near.send(b"strong")
+    far.send(b"weak  ")
+    timeline.run(1.0)
+    assert [psdu for _, psdu in middle.heard] == [b"strong"]
+
+
 def test_two_rooms_out_of_earshot_use_the_channel_at_the_same_time():
     timeline, _, (one, two, three, four) = house_of(4, (1, 2), (3, 4))
     one.send()

@@ -10,6 +10,7 @@ from bellows.types import sl_Status
 from dongle_house import (
     CODE,
     DEVICE_ENDPOINT,
+    DONGLE,
     HCALCS,
     OTHER_CODE,
     PPMID,
@@ -37,11 +38,15 @@ from han.coordinator import (
     RadioBusy,
     RadioGone,
     RadioLost,
+    SecuritySettings,
     UnknownDevice,
 )
-from han.errors import OurError
+from han.errors import OurError, SurroundingsError
+from han.key_folder import KeyFolder
 from han.security.errors import InstallCodeError
 from han.security.install_code import link_key
+from han.security.lab_authority import lab_credentials
+from han.security.suite import Suite
 from han.sim.air.medium import Clear, Lossy
 from han.sim.node.node import Node
 from han.stack import Arrival
@@ -90,6 +95,29 @@ async def world(rebound, request, tmp_path):
         await world.start(state=tmp_path)
         yield world
         await world.hub.close()
+
+
+# Starting
+
+
+async def test_a_dongle_that_no_certificate_names_is_left_as_it_was(rebound, tmp_path):
+    keys = KeyFolder.make(tmp_path / "keys")
+
+    def credentials(eui64):
+        if not (found := keys.credentials_of(eui64)):
+            raise SurroundingsError(f"nothing names {eui64}")
+        return found
+
+    with registered(DongleHouse()) as house:
+        for _ in range(2):
+            with pytest.raises(SurroundingsError, match=f"nothing names {DONGLE}"):
+                await start(house, Ears(), security=SecuritySettings(credentials=credentials))
+            assert house.store.network is None
+        keys.add_credentials(lab_credentials(DONGLE))
+        hub = await start(house, Ears(), security=SecuritySettings(credentials=credentials))
+
+        assert hub.suites == Suite.TWO
+        await hub.close()
 
 
 # Joining

@@ -176,6 +176,21 @@ async def house(version) -> AsyncIterator[House]:
     forget_house("desk")
 
 
+async def test_bellows_itself_puts_fragments_together_up_to_version_13_and_loses_them_from_14_on(
+    house, version
+):
+    """Our own hub takes them all (see `han.stack.Stack`); here somebody else's code reads ours."""
+    await form("sim://desk")
+    message = bytes(range(200))
+    async with running("sim://desk") as hub:
+        await let_in(hub)
+        device = await house.join()
+        house.send(device, message)
+        await asyncio.sleep(5)
+
+    assert [p.data.serialize() for p in hub.heard] == ([message] if version < 14 else [])
+
+
 async def test_bellows_lives_a_whole_life_through_the_door_inside_the_process(house):
     await whole_life(house, "sim://desk")
 

@@ -195,7 +195,7 @@ def test_a_dongle_that_no_certificate_names_is_told_what_to_do(at):
 
 def test_a_hub_is_given_only_certificates_that_establish_keys_and_told_what_to_do_without(at):
     keys("lab", "hub-keys", DONGLE)
-    ask = credentials_in(Path("hub-keys"), "tcp://127.0.0.1:6638")
+    ask = credentials_in(KeyFolder.open(Path("hub-keys")), "tcp://127.0.0.1:6638")
 
     assert ask(DONGLE) == (lab_credentials(DONGLE, Suite.TWO),)
     with pytest.raises(SurroundingsError, match="gbhan keys lab hub-keys --radio tcp:"):

@@ -479,7 +479,8 @@ async def test_a_cluster_that_we_do_not_serve_is_answered_so(tmp_path):
             PPMID, 0x0700, ZclFrame(3, 7, b"", disable_default_response=False).to_bytes(), False
         )
         await asyncio.sleep(1.0)
-        assert world.whys("zcl.refused") == ["no such cluster here"]
+        (fact,) = [fact for fact in world.told if fact.what == "zcl.unsupported"]
+        assert (fact.device, fact.cluster, fact.command) == (str(PPMID), 0x0700, 3)
 
 
 async def test_a_radio_that_goes_and_comes_back_is_shown_in_the_state(tmp_path):

@@ -81,6 +81,9 @@ async def test_with_several_hubs_one_must_be_named(tmp_path):
             await asking
 
 
+HUB_ON = ("hub", "--mqtt", "mqtt://127.0.0.1", "--radio")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "hint"),
     [
@@ -94,11 +97,20 @@ async def test_with_several_hubs_one_must_be_named(tmp_path):
         ),
         (["hub", "--radio", "x", "--mqtt", "http://127.0.0.1", "--state", "S"], 2, "mqtt://host:port"),
         (["hub", "--radio", "x", "--mqtt", "mqtt://10.0.0.7", "--state", "S"], 2, "not this machine"),
-        (["hub", "--radio", "nonsense", "--mqtt", "mqtt://127.0.0.1", "--state", "S"], 2, "radio"),
-        (["hub", "--radio", "/dev/ttyNone", "--mqtt", "mqtt://127.0.0.1", "--state", "S"], 3, "ttyNone"),
+        ([*HUB_ON, "x", "--state", "S"], 2, "--lab-keys for simulated devices"),
+        ([*HUB_ON, "x", "--state", "S", "--lab-keys", "--keys", "K"], 2, "give one of them"),
+        ([*HUB_ON, "x", "--state", "S", "--keys", "nowhere"], 3, "nowhere cannot be read"),
+        ([*HUB_ON, "x", "--state", "S", "--keys", "loose"], 3, "chmod 700 loose"),
+        ([*HUB_ON, "nonsense", "--state", "S", "--lab-keys"], 2, "radio"),
+        ([*HUB_ON, "/dev/ttyNone", "--state", "S", "--lab-keys"], 3, "ttyNone"),
+        ([*HUB_ON, "/dev/ttyNone", "--state", "S", "--config", "L"], 3, "ttyNone"),
+        ([*HUB_ON, "/dev/ttyNone", "--state", "S", "--config", "N"], 3, "ttyNone"),
+        ([*HUB_ON, "x", "--state", "S", "--config", "B"], 2, "give one of them"),
         (["hub", "--config", "C"], 2, "C"),
         (["devices", "--mqtt", "mqtt://127.0.0.1:1"], 3, "nobody listens"),
         (["devices", "--hub", "17"], 2, "EUI-64"),
+        (["remove", "17"], 2, "EUI-64"),
+        (["remove", str(PPMID), "--mqtt", "mqtt://127.0.0.1:1"], 3, "nobody listens"),
         (["join", "17", "00", "--type", "PPMID"], 2, "EUI-64"),
         (["join", str(PPMID), "--type", "PPMID"], 2, "install code is missing"),
         (["join", str(PPMID), "0011", "--type", "PPMID"], 2, "install code has"),
@@ -113,6 +125,10 @@ async def test_with_several_hubs_one_must_be_named(tmp_path):
 def test_wrong_usage_and_missing_surroundings_are_named(tmp_path, monkeypatch, arguments, status, hint):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "C").write_text("radio = 7\n")
+    (tmp_path / "L").write_text("lab_keys = true\n")
+    (tmp_path / "B").write_text('lab_keys = true\nkeys = "K"\n')
+    (tmp_path / "N").write_text("[security]\nrequire_key_establishment = false\n")
+    (tmp_path / "loose").mkdir(mode=0o755)
     result = gbhan(*arguments)
     assert result.exit_code == status, result.output
     assert hint in result.output
@@ -120,7 +136,7 @@ def test_wrong_usage_and_missing_surroundings_are_named(tmp_path, monkeypatch, a
     assert INSTALL_CODE not in result.output
 
 
-@pytest.mark.parametrize("command", ["hub", "join", "devices"])
+@pytest.mark.parametrize("command", ["hub", "join", "remove", "devices"])
 def test_each_command_has_help_with_an_example(command):
     result = gbhan(command, "--help")
     assert result.exit_code == 0

@@ -18,13 +18,13 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "han"))  # run as a program, there is no test runner to do it
 
 from house_radio import HeardFacts, RadioHub, hub_in
+from house_world import certified
 
 from han.clock import run
 from han.sim.air.timeline import Timeline
 from han.sim.devices.device import Device
 from han.sim.dongle.personality import Personality
 from han.sim.dongle.versions import VERSIONS
-from han.sim.home import read_home
 from han.sim.house import House
 from ota.gbcs_image import GbcsImage
 from ota.image import Header
@@ -66,6 +66,31 @@ async def join(bench: Bench) -> str:
     return YES if bench.version > 4 else "yes, by key table"
 
 
+async def establish_keys(bench: Bench) -> str:
+    """Hub and device agree a link key by certificate, under suite 2; the hub keeps it in the dongle."""
+    if not bench.heard.of("keys.established", "hub"):
+        await bench.heard.wait_for("keys.established", "hub", within=60)
+    return YES
+
+
+async def fragment(bench: Bench) -> str:
+    """A message of 1,200 octets goes through the device's tunnel each way, in fragments."""
+    arrived: list[bytes] = []
+    device, message = bench.device, random.Random(7).randbytes(1200)
+    device._messenger._on_message = arrived.append
+    if device.eui64 not in bench.hub.tunnels:
+        await bench.heard.wait_for("tunnel.open", "ppmid", within=60)
+    bench.hub.tell(device.eui64, message)
+    bench.house.pump.wake()
+    device._messenger.send(message)
+    bench.house.pump.wake()
+    await bench.heard.wait_for("tunnel.delivered", "ppmid", within=60)
+    await asyncio.sleep(10)
+    if bench.hub.messages != [(device.eui64, message)]:
+        return "the hub heard something else"
+    return YES if arrived == [message] else "the device heard something else"
+
+
 async def update(bench: Bench) -> str:
     """An image goes over the air, arrives to the octet and is activated."""
     us = bench.device.description
@@ -78,13 +103,19 @@ async def update(bench: Bench) -> str:
     return YES if bench.device.file_version == 0x00020000 else "another version runs"
 
 
-STEPS: Mapping[str, Callable[[Bench], Awaitable[str]]] = {"form": form, "join": join, "OTA": update}
+STEPS: Mapping[str, Callable[[Bench], Awaitable[str]]] = {
+    "form": form,
+    "join": join,
+    "CBKE": establish_keys,
+    "fragments": fragment,
+    "OTA": update,
+}
 
 
 async def row(version: int) -> dict[str, str]:
     """The cells of one version, each from a run on the loop that is running."""
     house = House(
-        read_home("ppmid"),
+        certified("ppmid"),
         timeline=Timeline(asyncio.get_running_loop().time()),
         personality=Personality(ezsp=version),
     )

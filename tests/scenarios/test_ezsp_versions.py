@@ -1,4 +1,4 @@
-"""Every EZSP version under the true hub does what the table says of it: form, join by install code, update.
+"""Every EZSP version under the true hub does what the table says: form, join, keys, fragments, update.
 
 And none of them lets anybody in who was not expected.
 """

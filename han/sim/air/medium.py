@@ -2,7 +2,8 @@
 
 The physics are those of the 2.4 GHz O-QPSK PHY of IEEE 802.15.4 (250 kbit/s): 32 microseconds an octet, six
 octets of preamble, delimiter and length in front of each PSDU. A frame is heard when it is over. Two frames
-that overlap on a channel destroy each other at every receiver that hears both; who sends does not hear.
+that overlap on a channel destroy each other at every receiver that hears both, unless one is much the
+stronger there; who sends does not hear.
 
 What may befall a frame on its way (loss, noise, a sniffer beside it) is a ``Path``: wrappers around
 ``Clear``, read from the outside inwards, as in ``Sniffed(Lossy(Clear(), rate=0.05, seed=7), to=capture)``.
@@ -24,6 +25,8 @@ CHANNELS = range(11, 27)
 BEST_LQI = 255
 BEST_RSSI = -45
 """dBm"""
+CAPTURE = 6
+"""A frame that is stronger by so many dB than what falls on it is received all the same."""
 
 
 def air_time(psdu_size: int) -> float:
@@ -241,7 +244,7 @@ class Air:
             listeners = [one for one in listeners if one not in flight.deaf]
         if flight.overlaps is not None:
             self.collisions += 1
-            listeners = [one for one in listeners if not self._wrecked(flight.overlaps, one)]
+            listeners = [one for one in listeners if not self._wrecked(flight, flight.overlaps, one)]
         arrivals = self.path.arrivals(flight, listeners)
         sent(*args)
         psdu = flight.psdu
@@ -253,9 +256,14 @@ class Air:
                 lqi = reach.lqi(sender, one)
                 one.receive(psdu, lqi, rssi_of(lqi))
 
-    def _wrecked(self, others: list[Flight], receiver: Transceiver) -> bool:
+    def _wrecked(self, flight: Flight, others: list[Flight], receiver: Transceiver) -> bool:
+        """Whether any of the others destroys ``flight`` at this receiver."""
         reach = self._reach
-        return any(
-            other.sender is receiver or reach is None or reach.lqi(other.sender, receiver) > 0
-            for other in others
-        )
+        if reach is None:
+            return True
+        least = rssi_of(reach.lqi(flight.sender, receiver)) - CAPTURE
+        for other in others:
+            lqi = reach.lqi(other.sender, receiver)
+            if other.sender is receiver or (lqi and rssi_of(lqi) > least):
+                return True
+        return False

@@ -49,6 +49,7 @@ class Device:
         channels: where it looks for a network.
         wake: brings the timeline up to date for whoever switches the device from outside the simulation.
         memory: what it remembers from before; None for one that was never switched on.
+        link_status_period: seconds after which it tells its neighbours how well it hears them; 0: never.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Device:
         channels: Sequence[int] = CHANNELS,
         wake: Callable[[], None] = lambda: None,
         memory: Memory | None = None,
+        link_status_period: float = 0.0,
     ) -> None:
         self.description = description
         self.name = description.name
@@ -84,6 +86,7 @@ class Device:
             name=self.name,
             capability=SLEEPY_END_DEVICE if description.sleeps else MAINS_POWERED_ROUTER,
             store=self.memory.node,
+            link_status_period=link_status_period,
             poll=PollSettings(long=description.seconds_between_polls),
         )
         proves_itself = description.establishes_keys

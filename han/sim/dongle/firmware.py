@@ -23,6 +23,7 @@ from han.sim.dongle.messaging import APP_HANDLES_UNSUPPORTED, Messaging
 from han.sim.dongle.network import NetworkControl
 from han.sim.dongle.network_key import NetworkKey
 from han.sim.dongle.personality import Personality
+from han.sim.dongle.routing import Routing
 from han.sim.dongle.security import KeyRing
 from han.sim.dongle.stack import Stack
 from han.sim.dongle.tables import Tables
@@ -35,6 +36,8 @@ from han.sim.node.service import (
     NetworkUp,
     NodeEvent,
     NotAskedFor,
+    RouteFailed,
+    RouteRecorded,
 )
 from han.sim.node.store import FrameCounter, NodeStore
 from ota.eui64 import Eui64
@@ -117,8 +120,9 @@ class Firmware:
             personality=personality,
             faults=faults,
         )
-        self._network_key = NetworkKey(dialect=dialect, ezsp=self.ezsp, dice=dice, node=node, flash=flash)
+        self._routing = Routing(dialect=dialect, ezsp=self.ezsp, configuration=self.configuration, node=node)
         self._joining = Joining(dialect=dialect, ezsp=self.ezsp, timeline=timeline, personality=personality)
+        self._network_key = NetworkKey(dialect=dialect, ezsp=self.ezsp, dice=dice, node=node, flash=flash)
         identity = Identity(dialect=dialect, personality=personality, node=node, eui64=lambda: eui64)
         counters = CounterBoard(
             dialect=dialect, node_counters=lambda: node.counters, serial=self._serial_counters
@@ -131,6 +135,7 @@ class Firmware:
             self._network_key.commands(),
             endpoints.commands(),
             tables.commands(),
+            self._routing.commands(),
             self.messaging.commands(),
             counters.commands(),
         )
@@ -154,6 +159,10 @@ class Firmware:
                 self._joining.device_joined(event)
             case KeyVerified():
                 self._joining.key_verified(event)
+            case RouteRecorded():
+                self._routing.recorded(event)
+            case RouteFailed():
+                self._routing.failed(event)
             case NotAskedFor():
                 self._joining.not_asked_for(event)
             case KeySwitched():

@@ -63,8 +63,6 @@ class NetworkControl:
             "leaveNetwork": self._leave,
             "getNetworkParameters": self._parameters,
             "permitJoining": self._permit,
-            "setConcentrator": lambda _: {"status": Status.OK},
-            "setSourceRouteDiscoveryMode": lambda _: {"remainingTime": 0},
             "tokenFactoryReset": self._factory_reset,
             "removeDevice": self._remove,
             "startScan": self._scan,

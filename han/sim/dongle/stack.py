@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from han.fragments import Origin
+from han.sim.node.concentrator import ConcentratorSettings
 from han.sim.node.service import (
     Counters,
+    NeighbourEntry,
     NetworkParameters,
     NodeEvent,
     Received,
+    RouteEntry,
     SendRequest,
     SendStatus,
     SimpleDescriptor,
@@ -123,6 +126,35 @@ class Stack(Protocol):
 
     def remove(self, eui64: Eui64, *, rejoin: bool = False, through: int | None = None) -> bool:
         """Send a device away, itself or through the router of this address; False if that cannot be said."""
+        ...
+
+    def concentrate(self, settings: ConcentratorSettings | None) -> None:
+        """Be a concentrator, or none."""
+        ...
+
+    def ask_everyone(self) -> None:
+        """Ask for the ways to us as soon as a concentrator may."""
+        ...
+
+    @property
+    def seconds_to_asking(self) -> float | None:
+        """How long it is until a concentrator asks everyone next; None: we are none."""
+        ...
+
+    def neighbours(self) -> list[NeighbourEntry]:
+        """Whom the node hears by itself."""
+        ...
+
+    def routes(self) -> list[RouteEntry]:
+        """Which way leads where."""
+        ...
+
+    def source_routes(self) -> dict[int, tuple[int, ...]]:
+        """The relays to each device, the one nearest to it first."""
+        ...
+
+    def learn_source_route(self, nwk: int, relays: tuple[int, ...]) -> bool:
+        """Take the host's word for the relays to a device; False if they cannot be a way."""
         ...
 
     def learn(self, eui64: Eui64, nwk: int) -> None:

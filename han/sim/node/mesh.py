@@ -46,6 +46,11 @@ LOST: Final = 5.0
 """For how long it is not asked again for whom nobody knew a way to."""
 MOST_WAITING: Final = 8
 """How many frames wait for one way."""
+RETRIES: Final = 3
+"""How often a frame is offered to the next hop again after all repetitions of the MAC (nwkcUnicastRetries):
+two routers that are hidden from each other collide at their neighbour until one waits."""
+RETRY_AFTER: Final = (0.03, 0.07)
+"""Seconds before that, at random between these (nwkcUnicastRetryDelay is 50 ms)."""
 MISSED_STATUSES: Final = 3
 """How many link statuses a router may miss before it is forgotten (nwkRouterAgeLimit)."""
 MAX_RADIUS: Final = 30
@@ -152,6 +157,17 @@ class Mesh:
         self.source_routes.capacity = capacity
         self._set_timer()
 
+    def ask_everyone_soon(self) -> None:
+        """A concentrator asks for the ways to it, as soon as it may."""
+        self._concentrator.ask_now(self._timeline.now)
+        self._set_timer()
+
+    @property
+    def seconds_to_asking(self) -> float | None:
+        """How long it is until a concentrator asks everyone; None: we are none."""
+        due = self._concentrator.timer()
+        return None if due is None else max(0.0, due - self._timeline.now)
+
     def neighbour_entries(self) -> list[NeighbourEntry]:
         """The neighbour table as others may see it."""
         return [
@@ -159,7 +175,7 @@ class Mesh:
                 nwk,
                 self._sender.eui64_of(nwk),
                 row.lqi,
-                row.cost,
+                row.incoming_cost,
                 row.outgoing_cost,
                 row.is_router,
                 self._is_child(nwk),
@@ -182,7 +198,7 @@ class Mesh:
         relays = self._source_route(destination)
         return 2 + 2 * len(relays) if relays else 0
 
-    def send(self, frame: NwkFrame, on_done: OnDone) -> None:
+    def send(self, frame: NwkFrame, on_done: OnDone, retries: int = RETRIES) -> None:
         """Send a frame of ours, or one that we pass on, the way that is known; look for one if none is."""
         destination = frame.destination
         store = self._station.store
@@ -203,13 +219,34 @@ class Mesh:
         if hop is None:
             self._search(frame, on_done)
         else:
-            self._sender.transmit(frame, hop, on_done)
+            self._hop(frame, hop, on_done, retries)
+
+    def _hop(self, frame: NwkFrame, hop: int, on_done: OnDone, retries: int = RETRIES) -> None:
+        self._sender.transmit(frame, hop, partial(self._hopped, frame, hop, on_done, retries))
+
+    def _hopped(self, frame: NwkFrame, hop: int, on_done: OnDone, retries: int, ok: bool) -> None:  # noqa: FBT001 - an OnDone
+        if ok or not retries:
+            on_done(ok)
+            return
+        delay = self._station.dice.uniform(*RETRY_AFTER)
+        self._timeline.after(delay, self._hop_again, frame, hop, on_done, retries - 1)
+
+    def _hop_again(self, frame: NwkFrame, hop: int, on_done: OnDone, retries: int) -> None:
+        if self._sender.address is None:
+            return
+        row = self.neighbours.get(hop)
+        if row is None or row.hears_us:
+            self._hop(frame, hop, on_done, retries)
+        elif frame.source == self._sender.address:
+            self.send(frame._replace(source_route=None), on_done, retries)
+        else:
+            on_done(False)
 
     def unheard(self, next_hop: int) -> None:
-        """A neighbour did not acknowledge a frame: nothing goes over it until it is heard again."""
-        self.neighbours.fail(next_hop, self._timeline.now)
-        self.routes.forget_via(next_hop)
-        self.source_routes.forget_via(next_hop)
+        """A neighbour did not acknowledge a frame. Too often: nothing goes over it until it is heard."""
+        if self.neighbours.fail(next_hop, self._timeline.now):
+            self.routes.forget_via(next_hop)
+            self.source_routes.forget_via(next_hop)
 
     def doubt(self, destination: int) -> None:
         """No answer from there, though the first relay took every frame: look for another way next time."""
@@ -292,7 +329,7 @@ class Mesh:
         if not index:
             self.heard_source_route(frame.source, frame.destination)
         frame = frame._replace(source_route=SourceRoute(max(index - 1, 0), relays))
-        self._sender.transmit(frame, hop, partial(self._relayed, frame, False))
+        self._hop(frame, hop, partial(self._relayed, frame, False))
 
     def _with_us(self, frame: NwkFrame) -> NwkFrame | None:
         """A route record with our address behind the others."""
@@ -348,7 +385,7 @@ class Mesh:
             security=True,
             source_ieee=self._station.eui64 if ours else self._sender.eui64_of(frame.source),
         )
-        self._sender.transmit(record, route.next_hop, _ignore)
+        self._hop(record, route.next_hop, _ignore)
 
     def _command(self, destination: int, payload: bytes) -> None:
         address = self._sender.address
@@ -444,7 +481,7 @@ class Mesh:
             reply.to_bytes(),
             security=True,
         )
-        self._sender.transmit(frame, next_hop, _ignore)
+        self._hop(frame, next_hop, _ignore)
 
     def _hear_reply(self, reply: RouteReply, via: int, lqi: int) -> None:
         row = self.neighbours.get(via)

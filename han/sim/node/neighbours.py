@@ -16,6 +16,9 @@ CAPACITY: Final = 26
 """Rows, as in the firmware of common dongles: also the most that one link status command tells."""
 GOOD_COST: Final = 3
 """Up to this cost a neighbour is reached without looking for a better way."""
+REPAIR_THRESHOLD: Final = 2
+"""So many frames in a row that a neighbour leaves unacknowledged make it one that has gone. The standard says
+three (nwkcRepairThreshold), of a network layer that counts no lost frame of its own."""
 _COSTS: Final = ((200, 1), (150, 3), (100, 5))
 _WORST_COST: Final = 7
 
@@ -28,7 +31,7 @@ def link_cost(lqi: int) -> int:
 class Neighbour:
     """One row. ``near`` says whether frames go to it straight; the table keeps it up to date."""
 
-    __slots__ = ("failed", "has_told", "heard_at", "is_router", "lqi", "near", "outgoing_cost")
+    __slots__ = ("failures", "has_told", "heard_at", "is_router", "lqi", "near", "outgoing_cost")
 
     def __init__(self, lqi: int, now: float) -> None:
         self.lqi = lqi
@@ -38,8 +41,8 @@ class Neighbour:
         self.outgoing_cost: int | None = None
         """What it says of hearing us; 0: it does not; None: it has said nothing."""
         self.is_router = False
-        self.failed = False
-        """It left a frame unacknowledged and has not been heard since."""
+        self.failures = 0
+        """How many frames it has left unacknowledged since it was heard last."""
         self.near = True
         self.settle()
 
@@ -56,7 +59,7 @@ class Neighbour:
     @property
     def hears_us(self) -> bool:
         """Whether it is worth sending to it at all."""
-        return not self.failed and self.outgoing_cost != 0
+        return self.failures < REPAIR_THRESHOLD and self.outgoing_cost != 0
 
     def settle(self) -> None:
         """Decide anew whether it is near."""
@@ -93,9 +96,9 @@ class Neighbours:
                 del self._rows[min(self._rows, key=lambda each: self._rows[each].heard_at)]
             row = self._rows[nwk] = Neighbour(lqi, now)
             row.is_router = nwk == COORDINATOR
-        elif row.lqi != lqi or row.failed:
+        elif row.lqi != lqi or row.failures:
             row.lqi = lqi
-            row.failed = False
+            row.failures = 0
             row.settle()
         row.heard_at = now
         return row
@@ -115,13 +118,14 @@ class Neighbours:
         row.is_router = True
         row.settle()
 
-    def fail(self, nwk: int, now: float) -> None:
-        """This neighbour did not acknowledge a frame."""
+    def fail(self, nwk: int, now: float) -> bool:
+        """This neighbour did not acknowledge a frame; whether that makes it one that has gone."""
         row = self._rows.get(nwk)
         if row is None:
             row = self.hear(nwk, 0, now)
-        row.failed = True
+        row.failures += 1
         row.settle()
+        return row.failures >= REPAIR_THRESHOLD
 
     def forget(self, nwk: int) -> None:
         """It has gone, or has another address now."""

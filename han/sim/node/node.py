@@ -250,6 +250,15 @@ class Node:
         """Be a concentrator, or none (many-to-one routing), also before the network is up."""
         self._nwk.mesh.concentrate(settings)
 
+    def ask_everyone(self) -> None:
+        """Ask for the ways to us, as soon as a concentrator may; of no effect on others."""
+        self._nwk.mesh.ask_everyone_soon()
+
+    @property
+    def seconds_to_asking(self) -> float | None:
+        """How long it is until a concentrator asks everyone next; None: we are none."""
+        return self._nwk.mesh.seconds_to_asking
+
     def learn(self, eui64: Eui64, nwk: int) -> None:
         """Take somebody's word for where a device is to be found."""
         self._nwk.learn(eui64, nwk)

@@ -281,8 +281,8 @@ class NeighbourEntry:
     eui64: Eui64 | None
     lqi: int
     """Of the last frame that was heard from it."""
-    cost: int
-    """Of the link, 1 to 7, in its worse direction as far as known."""
+    incoming_cost: int
+    """What it costs to hear it, 1 to 7."""
     outgoing_cost: int | None
     """What it says of hearing us; 0: not at all; None: it has said nothing."""
     is_router: bool

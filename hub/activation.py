@@ -115,6 +115,15 @@ class Activation:
             self._tunnels.receive(sender, command, frame.sequence, self._loop.time())
             self._settle()
 
+    def owes(self, device: Eui64) -> bool:
+        """Whether a message waits for a later attempt to reach this device."""
+        return self._tunnels.owes(device)
+
+    def heard_from(self, device: Eui64) -> None:
+        """A device said something: whatever waits for it can reach it now."""
+        self._tunnels.heard_from(device, self._loop.time())
+        self._settle()
+
     def stop(self) -> None:
         """Set no more timers."""
         if self._alarm is not None:

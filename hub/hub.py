@@ -263,6 +263,8 @@ class Hub:
         except TheirError as error:
             self._facts.say("hub", "zcl.refused", device=str(sender), cluster=cluster, why=str(error))
             return
+        if self._activation.owes(sender):
+            self._activation.heard_from(sender)
         if not frame.is_cluster_command and self._questions.receive(sender, frame):
             return
         is_for_a_machine = frame.is_cluster_command or is_default_response(frame)

@@ -2,7 +2,8 @@
 
 Mostly the device opens the tunnel, as soon as it is attached. When the hub has something to deliver and knows
 of no tunnel, because it has just restarted, it opens one itself. A message to a device is kept until the
-radio reports that it was acknowledged, and is tried again with growing pauses.
+radio reports that it was acknowledged, and is tried again with growing pauses, or as soon as the device is
+heard: a gas meter sleeps for most of its life.
 
 Octets that arrive for a tunnel nobody remembers are taken all the same: what is inside carries its own
 protection and is recognised when it repeats, while the device counts them as delivered. It also hears that
@@ -124,6 +125,18 @@ class Tunnels:
                 if tunnel == end.tunnel:
                     self._forget(end)
                     self._go_on(end, now)
+
+    def owes(self, peer: Eui64) -> bool:
+        """Whether a message waits for a later attempt to reach this device."""
+        end = self._ends.get(peer)
+        return end is not None and bool(end.waiting) and end.due is not None and not end.is_asking
+
+    def heard_from(self, peer: Eui64, now: float) -> None:
+        """A device said something, whatever it was: if it sleeps it is awake now, so wait no longer."""
+        if self.owes(peer):
+            end = self._ends[peer]
+            end.pause, end.due = self._settings.first_pause, None
+            self._go_on(end, now)
 
     def sent(self, peer: Eui64, *, is_delivered: bool, now: float) -> None:
         """The TransferData under way to this device was acknowledged, or never was."""

@@ -141,3 +141,28 @@ def test_a_withdrawn_message_is_not_sent():
     ends.withdraw(HCALCS, b"activate")
     ends.receive(HCALCS, RequestTunnelResponse(77, 0, 1500), 3, now=1.0)
     assert ends.drain() == []
+
+
+def test_a_device_that_speaks_is_awake_and_gets_what_waits_at_once():
+    ends, tunnel = opened_by_device()
+    ends.deliver(HCALCS, b"activate", now=1.0)
+    ends.drain()
+    ends.sent(HCALCS, is_delivered=False, now=9.0)
+    assert ends.owes(HCALCS)
+    ends.heard_from(HCALCS, now=12.0)
+    assert ends.drain() == [Send(HCALCS, TransferData(tunnel, b"activate", from_server=True))]
+    assert not ends.owes(HCALCS)
+
+
+@pytest.mark.parametrize("peer", [HCALCS, PPMID])
+def test_a_device_that_speaks_gets_nothing_twice(peer):
+    ends, _ = opened_by_device()
+    ends.heard_from(peer, now=0.5)
+    ends.deliver(HCALCS, b"activate", now=1.0)
+    ends.drain()
+    ends.heard_from(peer, now=1.1)
+    assert ends.drain() == [], "what is under way is under way"
+    ends.sent(HCALCS, is_delivered=True, now=1.2)
+    ends.drain()
+    ends.heard_from(peer, now=1.3)
+    assert ends.drain() == []

@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
-import random
-from pathlib import Path
 
 import pytest
-from house_radio import HeardFacts, RadioHub, hub_in
+from house_radio import HeardFacts, hub_in
+from mesh_world import image, move_in, new_house, update
 
 from han.sim.air.capture import KeyFile, read_keys, read_pcap
 from han.sim.air.rebuild import rebuild_images
-from han.sim.air.timeline import Timeline
-from han.sim.home import Kind, read_home
-from han.sim.house import House
-from ota.gbcs_image import GbcsImage
-from ota.image import Header
+from han.sim.home import Kind
 from ota.server import BlockShrunk
 
-HOMES = Path(__file__).parents[2] / "fixtures" / "homes"
-NEW = 0x00020000
-
 pytestmark = pytest.mark.usefixtures("rebound")
-
-
-def image(house: House, size: int = 20_000) -> GbcsImage:
-    us = house.devices["ppmid"].description
-    header = Header(manufacturer=us.manufacturer, image_type=us.image_type, file_version=NEW, total_size=0)
-    return GbcsImage.build(header, random.Random(7).randbytes(size), None)
-
-
-def new_house(home: str, *, seed: int | None = None, loss: float = 0.0) -> House:
-    timeline = Timeline(asyncio.get_running_loop().time())
-    return House(read_home(str(HOMES / home)), timeline=timeline, seed=seed, loss=loss)
-
-
-async def move_in(house: House, heard: HeardFacts, hub: RadioHub) -> None:
-    """Let one device in after the other, as people carry them into a house: the next joins through it."""
-    assert hub.coordinator is not None
-    for device in house.devices.values():
-        found = asyncio.ensure_future(heard.wait_for("device.attached", device.name, 300.0))
-        us = device.description
-        await hub.coordinator.admit(us.eui64, us.install_code, us.kind.value)
-        device.power_on()
-        await found
-
-
-async def update(house: House, heard: HeardFacts, hub: RadioHub) -> None:
-    """Serve the PPMID an image and wait until it runs."""
-    hub.offer(image(house).to_bytes(), house.devices["ppmid"].eui64)
-    await heard.wait_for("device.activated", "ppmid", 3600.0)
-    assert house.devices["ppmid"].file_version == NEW
 
 
 async def test_a_ppmid_four_hops_away_joins_and_takes_a_whole_image():

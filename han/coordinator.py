@@ -20,31 +20,74 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from bellows.ash import NcpFailure
-from bellows.exception import EzspError
-from bellows.types import sl_Status
-from zigpy.exceptions import ControllerException, DeliveryError
+from zigpy.exceptions import DeliveryError
 
+from han import discovery
 from han.admission import Admitted, DeviceState, Doorstep, Roll
+from han.coordinator_events import (
+    DeviceInTrouble,
+    DeviceJoined,
+    DeviceLeft,
+    DeviceMoved,
+    DeviceSecured,
+    DeviceUnsecured,
+    Event,
+    RadioBack,
+    RadioLost,
+)
+from han.discovery import Discovered
 from han.errors import HanError, OurError, SurroundingsError, TheirError
 from han.establishment import Agreed, Establishment, Hands, Outcome
 from han.facts import Facts
 from han.network_memory import Network, NetworkMemory
 from han.radio import NetworkSettings, RadioSettings, open_radio
+from han.radio_errors import (
+    DeliveryFailed,
+    KeyNotSwitched,
+    NotSecured,
+    PayloadTooLong,
+    RadioBusy,
+    RadioGone,
+    UnknownDevice,
+    translated,
+)
 from han.security.certificate import Credentials
 from han.security.install_code import link_key
 from han.security.key_establishment import Settings as KeyEstablishmentSettings
 from han.stack import Arrival, Message, Stack
 from han.zcl import (
     KEY_ESTABLISHMENT_CLUSTER,
-    OTA_CLUSTER,
-    SMART_ENERGY_PROFILE,
     ZclFrame,
     default_response,
     is_default_response,
 )
 from ota.eui64 import Eui64
 from ota.status import Status
+
+__all__ = [
+    "APS_SECURITY_OVERHEAD",
+    "LARGEST_PAYLOAD",
+    "LONGEST_PERMIT",
+    "Coordinator",
+    "DeliveryFailed",
+    "DeviceInTrouble",
+    "DeviceJoined",
+    "DeviceLeft",
+    "DeviceMoved",
+    "DeviceSecured",
+    "DeviceUnsecured",
+    "Discovered",
+    "Event",
+    "KeyNotSwitched",
+    "NotSecured",
+    "PayloadTooLong",
+    "RadioBack",
+    "RadioBusy",
+    "RadioGone",
+    "RadioLost",
+    "SecuritySettings",
+    "UnknownDevice",
+]
 
 LARGEST_PAYLOAD = 82
 """Octets of ZCL frame that fit one 802.15.4 frame with NWK security, direct or not, without source
@@ -57,136 +100,11 @@ LONGEST_PERMIT = 254
 
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0
 
-_MATCH_DESC_REQ = 0x0006
-_SIMPLE_DESC_REQ = 0x0004
 _IEEE_ADDR_REQ = 0x0001
 _MGMT_LEAVE_REQ = 0x0034
 
 _KEY_SPREADS = 20.0
 """Seconds from the next network key to the switch: until a broadcast has faded out of every corner."""
-
-_BUSY = (
-    sl_Status.ZIGBEE_MAX_MESSAGE_LIMIT_REACHED,
-    sl_Status.BUSY,
-    sl_Status.NO_MORE_RESOURCE,
-    sl_Status.ALLOCATION_FAILED,
-    sl_Status.FULL,
-)
-_DOWN = (sl_Status.NETWORK_DOWN, sl_Status.NOT_JOINED)
-
-
-class DeliveryFailed(HanError):  # noqa: N818 - it names what happened, in the words of the field
-    """The device did not acknowledge the message. It may have received it all the same."""
-
-
-class PayloadTooLong(OurError):  # noqa: N818 - as above
-    """The message does not fit one frame; nothing was sent."""
-
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"{size} octets do not fit a frame: {limit} do")
-        self.size = size
-        self.limit = limit
-
-
-class UnknownDevice(OurError):  # noqa: N818 - as above
-    """The device was not admitted, or has not joined yet; nothing was sent."""
-
-
-class RadioGone(HanError):  # noqa: N818 - as above
-    """There is no working dongle at the moment; the coordinator keeps looking for it."""
-
-
-class KeyNotSwitched(HanError):  # noqa: N818 - as above
-    """The network goes on under the network key that it had, as far as known."""
-
-
-class RadioBusy(HanError):  # noqa: N818 - as above
-    """The dongle has no room for another message; nothing was sent. Try again in a moment."""
-
-
-class NotSecured(HanError):  # noqa: N818 - as above
-    """The message needs the link key that has not been established with its device; nothing was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceJoined:
-    """An admitted device is in the network (for the first time, or again after it had left)."""
-
-    eui64: Eui64
-    nwk: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceMoved:
-    """A device has a new short address."""
-
-    eui64: Eui64
-    nwk: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceLeft:
-    """A device left the network."""
-
-    eui64: Eui64
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSecured:
-    """A link key was established with a device: protected clusters are open to it."""
-
-    eui64: Eui64
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceUnsecured:
-    """The link key of a device is gone; it has to establish another."""
-
-    eui64: Eui64
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceInTrouble:
-    """A device tries to get in, or to establish a key, and fails: ``why`` is for a person."""
-
-    eui64: Eui64
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class RadioLost:
-    """The dongle is gone."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class RadioBack:
-    """The dongle and the network are there again."""
-
-
-Event = (
-    DeviceJoined
-    | DeviceMoved
-    | DeviceLeft
-    | DeviceSecured
-    | DeviceUnsecured
-    | DeviceInTrouble
-    | RadioLost
-    | RadioBack
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Discovered:
-    """What a device says of the endpoint with its OTA client."""
-
-    endpoint: int
-    profile: int
-    device_id: int
-    input_clusters: tuple[int, ...]
-    output_clusters: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -568,15 +486,16 @@ class Coordinator:
         device = self._roll.find(eui64)
         if device is None or device.nwk is None:
             raise UnknownDevice(f"{eui64} is not in the network")
-        nwk = device.nwk.to_bytes(2, "little")
-        wanted = SMART_ENERGY_PROFILE.to_bytes(2, "little") + b"\x00\x01" + OTA_CLUSTER.to_bytes(2, "little")
+        nwk = device.nwk
         stack = self._working()
         with self._asking(stack):
-            matches = await stack.ask(device.nwk, _MATCH_DESC_REQ, nwk + wanted)
-            if len(matches) < 5 or matches[0] != 0:
+            answer = await stack.ask(nwk, discovery.MATCH_DESC_REQ, discovery.match_request(nwk))
+            endpoint = discovery.matched_endpoint(answer)
+            if endpoint is None:
                 return None
-            description = await stack.ask(device.nwk, _SIMPLE_DESC_REQ, nwk + matches[4:5])
-        found = _simple_descriptor(description)
+            question = discovery.description_request(nwk, endpoint)
+            answer = await stack.ask(nwk, discovery.SIMPLE_DESC_REQ, question)
+        found = discovery.described(answer)
         if found is not None:
             device.endpoint = found.endpoint
             self._facts.say(
@@ -926,28 +845,9 @@ class Coordinator:
 
     @contextlib.contextmanager
     def _asking(self, stack: Stack, size: int = 0) -> Iterator[None]:
-        """Turn what bellows and zigpy raise while they talk to the dongle into the errors of this module."""
-        try:
+        """See `translated`. A stack that is not ours any more fails as a dongle that is gone."""
+        with translated(size, is_lost=lambda: stack is not self._stack):
             yield
-        except DeliveryError as error:
-            match error.status:
-                case sl_Status.MESSAGE_TOO_LONG:
-                    raise PayloadTooLong(size, size - 1) from error
-                case status if status in _BUSY:
-                    raise RadioBusy("the dongle has no room for another message") from error
-                case status if status in _DOWN:
-                    raise RadioGone("the dongle's network is down") from error
-                case _:
-                    raise DeliveryFailed(str(error)) from error
-        except TimeoutError as error:
-            raise DeliveryFailed("the dongle did not say in time how the message went") from error
-        except (EzspError, NcpFailure, ControllerException) as error:
-            raise RadioGone(f"the dongle is gone ({error})") from error
-        except (AttributeError, RuntimeError) as error:
-            # bellows drops its inner parts when the connection goes: then these mean no more than that.
-            if stack is self._stack:
-                raise
-            raise RadioGone("the dongle went away under way") from error
 
     def _seconds_left(self) -> int:
         """For how long joining is still open."""
@@ -979,25 +879,3 @@ class Coordinator:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
-
-
-def _simple_descriptor(answer: bytes) -> Discovered | None:
-    """Read a Simple_Desc_rsp: status, address, length, then the descriptor; None if it is none."""
-    if len(answer) < 12 or answer[0] != 0:
-        return None
-    body = answer[4:]
-    inputs = body[7 : 7 + 2 * body[6]]
-    rest = body[7 + 2 * body[6] :]
-    if len(inputs) != 2 * body[6] or not rest or len(rest) < 1 + 2 * rest[0]:
-        return None
-    return Discovered(
-        body[0],
-        int.from_bytes(body[1:3], "little"),
-        int.from_bytes(body[3:5], "little"),
-        _clusters(inputs),
-        _clusters(rest[1 : 1 + 2 * rest[0]]),
-    )
-
-
-def _clusters(octets: bytes) -> tuple[int, ...]:
-    return tuple(int.from_bytes(octets[at : at + 2], "little") for at in range(0, len(octets), 2))

@@ -38,7 +38,8 @@ class FragmentSettings:
     at_once: int = 8
     """Messages kept that are incomplete, or complete and perhaps repeated: 13 kB of memory at most."""
     per_sender: int = 2
-    """Those of one sender among them. A third one takes the place of its sender's oldest."""
+    """Those of one sender among them, protected ones and others each. A third one takes the place of the
+    oldest."""
     patience: float = 15.0
     """How long half a message is kept without another block. A sender's four attempts take 6.4 s, and a host
     may ask its dongle for them twice."""
@@ -51,6 +52,10 @@ class FragmentSettings:
     def block_size(self, largest_payload: int) -> int:
         """The octets of a message in each of its blocks, where one frame has room for so many."""
         return largest_payload - EXTENDED_HEADER - self.route_reserve
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.window <= ACK_BITS:
+            raise ValueError(f"a window has 1 to {ACK_BITS} blocks, not {self.window}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +220,10 @@ class Origin(NamedTuple):
     aps_secured: bool
 
 
+def _same_sender(one: Origin, other: Origin) -> bool:
+    return (one.sender, one.aps_secured) == (other.sender, other.aps_secured)
+
+
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
     """Acknowledge these blocks: bit n for block ``first + n``."""
@@ -325,32 +334,35 @@ class Reassembly:
         other = self._halves.pop(origin, None)  # the counter has come round, or the sender was restarted
         if other is not None and not other.is_complete:
             self._drop(origin, "half a message: another has begun under its counter")
-        if not self._has_room_for(origin.sender):
+        if not self._has_room_for(origin):
             self._drop(origin, f"no room: {len(self._halves)} messages are half received")
             return None
         half = self._halves[origin] = _Half(count, now + self._settings.patience)
         return half
 
-    def _has_room_for(self, sender: int) -> bool:
-        theirs = [origin for origin in self._halves if origin.sender == sender]
+    def _has_room_for(self, new: Origin) -> bool:
+        """Whether there is room, if need be at the cost of another.
+
+        A message that is complete goes first: all it would do is acknowledge a repetition. Short addresses
+        can be claimed by anybody who has the network key; what is under a link key yields to nothing else.
+        """
+        theirs = [each for each in self._halves if _same_sender(each, new)]
         if len(theirs) >= self._settings.per_sender:
-            return self._make_room(theirs) or self._give_up(theirs[0])
+            return self._yield(theirs, theirs)
         if len(self._halves) >= self._settings.at_once:
-            return self._make_room(list(self._halves))
+            weaker = [each for each in self._halves if new.aps_secured and not each.aps_secured]
+            return self._yield(
+                [each for each in self._halves if new.aps_secured or not each.aps_secured], weaker
+            )
         return True
 
-    def _make_room(self, among: list[Origin]) -> bool:
-        """Forget the oldest that is complete: all that it would do is acknowledge a repetition."""
-        for origin in among:
-            if self._halves[origin].is_complete:
-                del self._halves[origin]
-                return True
+    def _yield(self, if_complete: list[Origin], otherwise: list[Origin]) -> bool:
+        """Forget the oldest of some that is complete, else simply the oldest of others."""
+        for origin in (*(each for each in if_complete if self._halves[each].is_complete), *otherwise):
+            if not self._halves.pop(origin).is_complete:
+                self._drop(origin, "half a message: others have taken its place")
+            return True
         return False
-
-    def _give_up(self, origin: Origin) -> bool:
-        del self._halves[origin]
-        self._drop(origin, "half a message: its sender has begun others")
-        return True
 
     def _refusal(self, half: _Half, index: int, octets: bytes) -> str | None:
         if index >= half.count:

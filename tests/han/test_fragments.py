@@ -461,6 +461,39 @@ def test_a_flood_of_many_senders_leaves_whole_those_who_were_there_before_and_en
     assert len(receiver.machine) == 1
 
 
+def test_whoever_claims_the_address_of_another_without_its_link_key_takes_no_room_from_it():
+    receiver = Receiver()
+    secured = ORIGIN._replace(aps_secured=True)
+    for number, part in enumerate(blocks()):
+        receiver.hear(*part, now=0.1 * number, origin=secured)
+        for flood in range(20):
+            receiver.hear(Block(0, 255), bytes(80), now=0.1 * number, origin=ORIGIN._replace(counter=flood))
+
+    assert receiver.whole == [MESSAGE]
+
+
+def test_a_protected_message_finds_room_among_those_that_are_not():
+    receiver = Receiver()
+    for sender in range(1000):
+        receiver.hear(Block(0, 255), bytes(80), origin=ORIGIN._replace(sender=sender))
+    protected = [ORIGIN._replace(sender=sender, aps_secured=True) for sender in range(SETTINGS.at_once)]
+
+    for origin in protected:
+        receiver.hear(*blocks()[0], origin=origin)
+    receiver.hear(*blocks()[0], origin=ORIGIN._replace(sender=2000))
+    for part in blocks()[1:]:
+        for origin in protected:
+            receiver.hear(*part, origin=origin)
+
+    assert receiver.whole == [MESSAGE] * SETTINGS.at_once
+
+
+@pytest.mark.parametrize("window", [0, 9])
+def test_a_window_that_an_acknowledgement_cannot_describe_is_our_mistake(window):
+    with pytest.raises(ValueError, match="1 to 8"):
+        FragmentSettings(window=window)
+
+
 def test_messages_that_are_complete_make_room_for_new_ones():
     receiver = Receiver()
     for sender in range(100):

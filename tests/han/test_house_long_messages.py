@@ -92,6 +92,15 @@ async def test_through_a_lossy_house_every_message_of_the_device_arrives(talk, l
     assert list(dict.fromkeys(talk.at_hub)) == [gbcs(number) for number in range(5)]
 
 
+async def test_a_dongle_that_crashes_in_the_middle_gets_the_message_afterwards(talk):
+    talk.say(gbcs(1))
+    await asyncio.sleep(0.7)
+    talk.house.dongle.crash()
+    await asyncio.sleep(120)
+
+    assert talk.at_hub == [gbcs(1)]
+
+
 async def test_a_device_that_loses_its_power_in_the_middle_brings_the_message_afterwards(talk):
     talk.say(gbcs(1))
     await asyncio.sleep(0.7)

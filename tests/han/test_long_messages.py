@@ -27,12 +27,14 @@ from han.coordinator import (
     DeliveryFailed,
     PayloadTooLong,
     RadioBack,
+    RadioBusy,
     RadioGone,
     SecuritySettings,
 )
 from han.fragments import Block, FragmentSettings
 from han.security.install_code import link_key
 from han.sim.air.medium import Clear, Lossy, Sniffed
+from han.sim.fault import Fault, Kind
 from han.sim.node.service import PayloadTooLong as NodePayloadTooLong
 from han.sim.node.service import SendRequest, SendStatus
 from han.sim.wire.aps import FrameType
@@ -245,14 +247,67 @@ async def test_a_fragment_that_the_dongle_gives_up_is_asked_for_once_more(world)
     assert [one.payload for one in heard] == [LONG]
 
 
-async def test_fragments_reported_lost_that_arrived_make_one_message(world):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(kind=Kind.BUSY, command="sendUnicast", skip=3, times=3),
+        Fault(kind=Kind.TABLE_FULL, command="sendUnicast", skip=3, times=3),
+        Fault(kind=Kind.NO_BUFFERS, command="sendUnicast", skip=3, times=3),
+        Fault(kind=Kind.FAILED_DELIVERY, skip=3, times=1),
+        Fault(kind=Kind.REPEATED_CALLBACK),
+        Fault(kind=Kind.LOST_CALLBACK, command="incomingMessageHandler", skip=3, times=3),
+        Fault(kind=Kind.STALL, after=0.5, seconds=1.0),
+        Fault(kind=Kind.CHANGED_OCTETS, share=0.02),
+        Fault(kind=Kind.DROPPED_OCTETS, share=0.02),
+    ],
+    ids=lambda fault: fault.kind.value,
+)
+async def test_what_goes_wrong_with_the_dongle_for_a_moment_costs_no_message(world, fault):
     node = await world.joined()
     heard = heard_by(node)
-    world.house.dongle.faults.failed_deliveries = 1
+    world.house.dongle.faults.add(fault)
 
     await world.tell(LONG)
+    assert await world.say(node, OTHER) is SendStatus.OK
+    await asyncio.sleep(1)
 
+    assert [each for each in world.facts if each.what == "dongle.fault"]
     assert [one.payload for one in heard] == [LONG]
+    assert world.heard == [OTHER]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(kind=Kind.LOST_CALLBACK, command="messageSentHandler", skip=3, times=1),
+        Fault(kind=Kind.LOST_ANSWER, command="sendUnicast", skip=3, times=1),
+        Fault(kind=Kind.BUSY, command="sendUnicast", skip=3, times=9),
+    ],
+    ids=lambda fault: f"{fault.kind.value} {fault.command}",
+)
+async def test_what_the_dongle_never_says_is_reported_and_the_next_message_goes_through(world, fault):
+    node = await world.joined()
+    heard = heard_by(node)
+    world.house.dongle.faults.add(fault)
+
+    with pytest.raises((DeliveryFailed, RadioBusy)):
+        await world.tell(LONG)
+    await asyncio.sleep(20)
+    await world.tell(OTHER)
+
+    assert [one.payload for one in heard] == [OTHER]
+
+
+async def test_an_acknowledgement_whose_answer_the_dongle_forgets_costs_time_and_nothing_else(world):
+    node = await world.joined()
+    world.house.dongle.faults.add(Fault(kind=Kind.LOST_ANSWER, command="sendReply", skip=3, times=1))
+    first = await world.say(node, LONG)
+    await asyncio.sleep(20)
+
+    assert await world.say(node, OTHER) is SendStatus.OK
+
+    assert world.heard == [LONG, OTHER] if first is SendStatus.OK else [OTHER]
+    assert any("could not be sent" in why for why in world.why())
 
 
 async def test_a_device_that_is_switched_off_is_reported_and_another_is_not_kept_waiting(world):

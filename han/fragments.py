@@ -49,13 +49,13 @@ class FragmentSettings:
     host_retries: int = 1
     """How often a host asks its dongle again for a block that the dongle has repeated in vain."""
 
-    def block_size(self, largest_payload: int) -> int:
-        """The octets of a message in each of its blocks, where one frame has room for so many."""
-        return largest_payload - EXTENDED_HEADER - self.route_reserve
-
     def __post_init__(self) -> None:
         if not 1 <= self.window <= ACK_BITS:
             raise ValueError(f"a window has 1 to {ACK_BITS} blocks, not {self.window}")
+
+    def block_size(self, largest_payload: int) -> int:
+        """The octets of a message in each of its blocks, where one frame has room for so many."""
+        return largest_payload - EXTENDED_HEADER - self.route_reserve
 
 
 @dataclass(frozen=True, slots=True)

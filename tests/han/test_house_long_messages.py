@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 from house_radio import HeardFacts, hub_in
@@ -14,6 +15,9 @@ from han.sim.air.medium import Clear, Lossy, Sniffed
 from han.sim.air.timeline import Timeline
 from han.sim.dongle.personality import Personality
 from han.sim.house import House
+from han.zcl import KEY_ESTABLISHMENT_CLUSTER
+
+HOMES = Path(__file__).parents[2] / "fixtures" / "homes"
 
 pytestmark = pytest.mark.usefixtures("rebound")
 
@@ -26,6 +30,15 @@ class Talk:
         self.device = house.devices["ppmid"]
         self.at_device: list[bytes] = []
         self.device._messenger._on_message = self.at_device.append
+
+    async def move_in(self) -> None:
+        """Let one device in after the other: the next joins through it."""
+        for device in self.house.devices.values():
+            us = device.description
+            await self.hub.coordinator.admit(us.eui64, us.install_code, us.kind.value)
+            device.power_on()
+            await self.facts.wait_for("device.attached", device.name, 300.0)
+        await asyncio.sleep(120)  # by then the hub knows all ways
 
     async def open(self) -> None:
         """The device joins, establishes a key and opens its tunnel."""
@@ -110,3 +123,42 @@ async def test_a_device_that_loses_its_power_in_the_middle_brings_the_message_af
     await asyncio.sleep(60)
 
     assert talk.at_hub == [gbcs(1)]
+
+
+@pytest.mark.parametrize("source_routing", [False, True], ids=["routes", "source routes"])
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+async def test_messages_travel_over_four_hops(source_routing, loss):
+    loop = asyncio.get_running_loop()
+    house = House(certified(str(HOMES / "four-hops.toml")), timeline=Timeline(loop.time()), seed=1, loss=loss)
+    heard = HeardFacts(house.facts)
+    async with hub_in(house, source_routing=source_routing) as hub:
+        talk = Talk(house, hub, heard)
+        await talk.move_in()
+        hub.tell(talk.device.eui64, gbcs(1))
+        talk.say(gbcs(2))
+        await asyncio.sleep(120)
+
+    assert talk.at_device == [gbcs(1)]
+    assert list(dict.fromkeys(talk.at_hub)) == [gbcs(2)]
+
+
+async def test_a_key_establishment_that_a_source_route_leaves_no_room_for_travels_in_fragments():
+    """The first message of suite 2 has 81 octets; three relays leave 74 of a frame's 82."""
+    loop = asyncio.get_running_loop()
+    house = House(certified(str(HOMES / "four-hops.toml")), timeline=Timeline(loop.time()))
+    heard = HeardFacts(house.facts)
+    async with hub_in(house, source_routing=True) as hub:
+        talk = Talk(house, hub, heard)
+        await talk.move_in()
+        talk.say(b"this is the way to me")
+        await asyncio.sleep(10)
+        assert len(house.node.source_routes()[talk.device.node.nwk]) == 3
+        established = len(heard.of("keys.established", "hub"))
+        await hub.coordinator.establish(talk.device.eui64)
+        await heard.wait_for("keys.established", "hub", 120.0)
+
+    assert established == len(house.devices)
+    cut = [
+        fact for fact in heard.of("message.fragmented", "hub") if fact.cluster == KEY_ESTABLISHMENT_CLUSTER
+    ]
+    assert [fact.size for fact in cut] == [81]

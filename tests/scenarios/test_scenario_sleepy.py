@@ -2,83 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 import pytest
+from sleepy_home import NEW, offsets, said, sleepy_home, update, wait_for
 
-from han.clock import Utc
-from han.facts import Facts
-from han.sim.home import read_home
-from han.sim.house import House
-from hub.dcc.requests import ActivateFirmware, UpdateFirmware, UpdatePpmidFirmware
-from hub.demo.images import Supplier
-from hub.demo.report import Report
-from hub.demo.stage import Chance, open_stage, prepared_home
-
-SLEEPY_GSME = Path(__file__).parents[2] / "fixtures" / "homes" / "sleepy-gsme.toml"
-SIZE = 6000
-NEW = 0x00020000
+from hub.dcc.requests import ActivateFirmware
 
 pytestmark = pytest.mark.usefixtures("rebound")
-
-
-@asynccontextmanager
-async def sleepy_home(seed: int = 7, loss: float = 0.0):
-    """The home of the sleeping gas meter, everything running, both devices joined and asleep or idle."""
-    loop = asyncio.get_running_loop()
-    facts = Facts(loop.time)
-    supplier = Supplier(seed)
-    home = prepared_home(read_home(str(SLEEPY_GSME)), supplier, None)
-    house = House(home, facts=facts, utc=Utc(loop).at, seed=seed, loss=loss)
-    house.run_on(loop)
-    told = []
-    facts.subscribe(told.append)
-    chance = Chance(seed, loss)
-    async with open_stage(house, chance, report=Report(seed=seed), facts=facts, supplier=supplier) as stage:
-        for device in stage.described.values():
-            await stage.admit(device)
-        house.power_on()
-        await asyncio.sleep(240.0)
-        assert all(device.is_attached for device in house.devices.values())
-        yield stage, told
-    house.stop()
-
-
-def said(told: list, what: str, who: str) -> list:
-    return [fact for fact in told if fact.what == what and fact.who == who]
-
-
-def offsets(told: list, name: str) -> list[int]:
-    return [fact.offset for fact in said(told, "ota.block", name)]
-
-
-async def update(stage, name: str, size: int = SIZE, version: int = NEW):
-    """Submit an update for a device of the house, and give the file and the request."""
-    device = stage.described[name]
-    file = stage.image(device, version, size)
-    kind = UpdatePpmidFirmware if name == "ppmid" else UpdateFirmware
-    response = await stage.dsp.submit(kind(image=file.data, devices=(device.eui64,)))
-    assert response.ok, response.reason
-    return file, response.request_id
-
-
-async def wait_for(stage, what: str, who: str, count: int = 1) -> None:
-    """Until somebody has said this so often from now on."""
-    heard = asyncio.Event()
-    left = count
-
-    def listen(fact) -> None:
-        nonlocal left
-        if fact.what == what and fact.who == who:
-            left -= 1
-            if left == 0:
-                heard.set()
-
-    end = stage.facts.subscribe(listen)
-    await asyncio.wait_for(heard.wait(), 3 * 86_400)
-    end()
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.05])

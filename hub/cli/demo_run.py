@@ -18,7 +18,7 @@ from han.facts import Fact
 from han.sim.home import Home, HomeError, read_home
 from hub.cli.live import Live
 from hub.cli.program import exit_statuses
-from hub.demo.evidence import Places, wireshark_command, write_report
+from hub.demo.evidence import Places, live_keys, wireshark_command, write_report
 from hub.demo.narrator import Line, Names, Narrator, virtual_time
 from hub.demo.performance import Performance, scratch_places
 from hub.demo.report import Report, as_json
@@ -116,6 +116,8 @@ def perform(
             else:
                 folder = evidence or Path("evidence")
                 places = Places.in_folder(folder, capture=pcap, keys=keys, facts=facts)
+            if live.on_standard_output:
+                click.echo(live_keys(places), err=True)
             with ExitStack() as curtain:
                 listeners: tuple[Callable[[Fact], None], ...] = ()
                 if not as_json:

@@ -23,6 +23,8 @@ from ota.eui64 import Eui64
 from ota.image import Header
 
 COORDINATOR = 0x0000
+_KEY_TABLE = "zigbee_pc_keys"
+"""What Wireshark calls the file in its configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +141,12 @@ def write_images(folder: Path, files: Iterable[UpgradeFile]) -> None:
 
 def write_wireshark_settings(folder: Path, keys: Path) -> None:
     """A configuration folder for Wireshark and tshark that holds the capture's keys."""
-    table = folder / "zigbee_pc_keys"
+    table = folder / _KEY_TABLE
     table.unlink(missing_ok=True)
     with os.fdopen(
         os.open(table, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
     ) as file:
-        for key, label in read_keys(keys):
-            print(f'"{key.hex()}","Normal","{label}"', file=file)
+        file.write(keys.read_text(encoding="utf-8"))
 
 
 def wireshark_command(places: Places) -> str:
@@ -153,6 +154,13 @@ def wireshark_command(places: Places) -> str:
     if places.wireshark is None:
         return f"wireshark {places.capture}   # keys: {places.keys}"
     return f"WIRESHARK_CONFIG_DIR={places.wireshark} wireshark {places.capture}"
+
+
+def live_keys(places: Places) -> str:
+    """Where Wireshark finds the keys of a capture that it is to decrypt while it grows."""
+    if places.wireshark is None or not (places.wireshark / _KEY_TABLE).exists():
+        return "No keys yet: this run leaves them, and with the same seed they open the next capture."
+    return f"Keys of the last run, right for the same seed: WIRESHARK_CONFIG_DIR={places.wireshark}"
 
 
 def write_report(places: Places, text: str) -> None:

@@ -93,8 +93,8 @@ def test_only_its_owner_may_read_a_key_file_even_where_an_open_one_stood(tmp_pat
 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert path.read_text() == (
-            "000102030405060708090a0b0c0d0e0f network key 0\n"
-            "00000000000000000000000000000000 link key of 00-DB-12-34-56-78-90-A5\n"
+            '"000102030405060708090a0b0c0d0e0f","Normal","network key 0"\n'
+            '"00000000000000000000000000000000","Normal","link key of 00-DB-12-34-56-78-90-A5"\n'
         )
     assert read_keys(path) == [
         (bytes(range(16)), "network key 0"),
@@ -107,10 +107,12 @@ def test_a_key_of_a_wrong_length_is_our_mistake(tmp_path):
         keys.add(bytes(15), "short")
 
 
-@pytest.mark.parametrize("line", ["", "not hex", "00112233 too short", "zz" * 16 + " label"])
+@pytest.mark.parametrize(
+    "line", ["", "not hex", '"00112233","Normal","short"', f'"{"zz" * 16}","Normal",""', "00" * 16 + " label"]
+)
 def test_a_spoilt_key_file_is_refused_by_line_without_repeating_it(tmp_path, line):
     path = tmp_path / "keys"
-    path.write_text(f"{'00' * 16} good\n{line}\n")
+    path.write_text(f'"{"00" * 16}","Normal","good"\n{line}\n')
     with pytest.raises(CaptureError, match="line 2") as refusal:
         read_keys(path)
 

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from tshark import Row, Tshark
 
+from han.sim.air.capture import read_keys
+
 _BLOCK = "zbee_zcl_general.ota.cmd.srv_tx.id == 0x05 && zbee_zcl_general.ota.status == 0x00"
 _FIELDS = (
     "zbee_nwk.dst",
@@ -115,6 +117,22 @@ def test_an_uncollected_image_is_held_on_day_15_and_displaced_on_day_20(run):
     assert retention["held"] is True
     assert retention["day"] == 15
     assert 20 <= retention["displaced_on_day"] < 21
+
+
+def test_no_key_that_opens_the_capture_is_in_a_fact_or_in_the_report(run):
+    told = json.dumps([run.facts, run.document]).lower()
+    keys = [key for key, _ in read_keys(run.keys)]
+
+    assert len(keys) >= 9, "a network key, and each device's before and after it proved itself"
+    for key in keys:
+        for form in (
+            key.hex(),
+            key[::-1].hex(),
+            key.hex(":"),
+            key.hex("-"),
+            key.hex(" "),
+        ):
+            assert form not in told
 
 
 @pytest.mark.oracle

@@ -128,6 +128,23 @@ def test_wireshark_decrypts_every_frame_that_it_captures_as_zep(earlier, tshark:
     assert [int(row["frame.len"][0]) - 14 - 20 - 8 - 32 for row in rows] == sizes
 
 
+def test_the_key_file_is_one_that_wireshark_reads_by_itself(earlier, tshark: Tshark, tmp_path):
+    (tmp_path / "zigbee_pc_keys").write_text(earlier.keys.read_text())
+    told = [
+        subprocess.run(
+            tshark.command("-n", "-r", str(earlier.capture), "-Y", "zbee_sec.encrypted_payload"),
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**tshark.environment, **settings},
+        ).stdout.splitlines()
+        for settings in ({}, {"WIRESHARK_CONFIG_DIR": str(tmp_path)})
+    ]
+
+    assert len(told[0]) > 100
+    assert told[1] == []
+
+
 def test_wireshark_reads_strength_quality_and_channel_of_every_frame(earlier, tshark: Tshark):
     fields = ["wpan-tap.rss", "wpan-tap.lqi", "wpan-tap.ch_num"]
     rows = tshark.rows(earlier.capture, fields)

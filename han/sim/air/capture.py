@@ -8,6 +8,7 @@ sequence. ``rebuild`` makes upgrade files of both.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from math import floor
@@ -23,6 +24,7 @@ _FILE_HEADER: Final = struct.Struct("<IHHiIII")
 _RECORD: Final = struct.Struct("<IIII")
 # TAP header (version 0, length 36), then FCS type 1 (16 bits), RSS in dBm, channel and page, link quality.
 _TAP_HEADER: Final = struct.Struct("<BBH HHI HHf HHHBx HHI")
+_KEY_LINE: Final = re.compile(r'"([0-9a-fA-F]{32})","Normal","([^"]*)"')
 _TAP_FCS, _TAP_RSS, _TAP_CHANNEL, _TAP_LQI = 0, 1, 3, 10
 
 
@@ -131,9 +133,10 @@ def _without_tap(octets: bytes) -> bytes:
 
 
 class KeyFile:
-    """The keys that open a capture.
+    """The keys that open a capture. Only its owner may read it.
 
-    A line each, 16 octets in hex, a space, a label. Only its owner may read it.
+    A line each: 16 octets in hex, their order, a label. That is Wireshark's own form: it reads such a file if
+    it is called ``zigbee_pc_keys`` and stands in the folder that WIRESHARK_CONFIG_DIR names.
     """
 
     def __init__(self, path: Path) -> None:
@@ -155,7 +158,7 @@ class KeyFile:
         if key in self._known:
             return
         self._known.add(key)
-        self._file.write(f"{key.hex()} {' '.join(label.split())}\n")
+        self._file.write(f'"{key.hex()}","Normal","{_plain(label)}"\n')
         self._file.flush()
 
     def close(self) -> None:
@@ -169,21 +172,21 @@ class KeyFile:
         self.close()
 
 
+def _plain(label: str) -> str:
+    """A label without what has a meaning in the file."""
+    return " ".join(label.translate({ord(mark): None for mark in '"\\'}).split())
+
+
 def read_keys(path: Path) -> list[tuple[bytes, str]]:
     """The keys of a key file with their labels, in the file's order.
 
     Raises:
-        CaptureError: if a line is not 16 octets in hex and a label. The message names the line, not its
-        content.
+        CaptureError: if a line is none that `KeyFile` writes. The message names the line, not its content.
     """
     keys = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        digits, _, label = line.partition(" ")
-        try:
-            key = bytes.fromhex(digits)
-        except ValueError:
-            key = b""
-        if len(key) != 16:
-            raise CaptureError(f"{path}, line {number}: expected 32 hex digits, a space and a label")
-        keys.append((key, label))
+        match = _KEY_LINE.fullmatch(line)
+        if match is None:
+            raise CaptureError(f'{path}, line {number}: expected "32 hex digits","Normal","label"')
+        keys.append((bytes.fromhex(match[1]), match[2]))
     return keys

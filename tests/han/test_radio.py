@@ -471,3 +471,15 @@ async def test_probing_changes_nothing(house, tmp_path):
         stack = await opened(home, state=tmp_path)
         assert await stack.network() == OURS
         await stack.shutdown()
+
+
+async def test_stub_clusters_are_named_beside_the_hubs_own(house):
+    with registered(house()) as home:
+        stack = await open_radio(
+            settings(further_clusters=(0x0705, 0x0700)), NETWORK, Deaf(), facts=home.facts
+        )
+        await stack.shutdown()
+
+    named = home.node.endpoints[1].input_clusters
+    assert {0x0700, 0x0705, 0x0019, 0x0800} <= set(named)
+    assert list(named) == sorted(named)

@@ -17,6 +17,7 @@ from han.clusters import (
     TIME_CLUSTER,
 )
 from han.facts import Facts
+from han.sim.home import HomeError, parse_home
 from han.stub_clusters import StubAttribute, StubCluster, StubCommand
 from han.zcl import (
     BASIC_CLUSTER,
@@ -238,3 +239,16 @@ def test_a_stub_survives_the_way_through_toml():
     stub = StubCluster(cluster=1, attributes=(StubAttribute(id=0, type=UINT8, value=3),))
 
     assert msgspec.convert(msgspec.to_builtins(stub), StubCluster) == stub
+
+
+def test_stub_clusters_of_the_demos_hub_come_from_its_home_file():
+    text = (
+        'name = "h"\n[dongle]\neui64 = "00-DB-12-34-56-78-90-A2"\n'
+        "[[stub_clusters]]\ncluster = 0x0700\nattributes = [{ id = 1, type = 0x20, value = 3 }]\n"
+    )
+
+    assert parse_home(text.encode()).stub_clusters == (
+        StubCluster(cluster=0x0700, attributes=(StubAttribute(id=1, type=UINT8, value=3),)),
+    )
+    with pytest.raises(HomeError, match="does not fit"):
+        parse_home(text.replace("value = 3", "value = 300").encode())

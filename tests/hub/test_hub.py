@@ -19,8 +19,9 @@ from hub_world import (
     image_id,
 )
 
+from han.clusters import FUNCTIONAL_NOTIFICATION_FLAGS, METERING_CLUSTER, NEW_OTA_FIRMWARE
 from han.coordinator import DeviceLeft, RadioBack, RadioLost
-from han.zcl import OTA_CLUSTER, ZclFrame, encode_ota
+from han.zcl import OTA_CLUSTER, ReadAttributes, ZclFrame, decode_global, encode_global, encode_ota
 from hub.errors import SurroundingsError
 from hub.flash import Flash
 from hub.hub import HubSettings
@@ -481,6 +482,29 @@ async def test_a_cluster_that_we_do_not_serve_is_answered_so(tmp_path):
         await asyncio.sleep(1.0)
         (fact,) = [fact for fact in world.told if fact.what == "zcl.unsupported"]
         assert (fact.device, fact.cluster, fact.command) == (str(PPMID), 0x0700, 3)
+
+
+async def test_a_gas_meter_that_reads_its_flags_learns_whether_an_image_waits_for_it(tmp_path):
+    async with home(tmp_path, GSME) as world:
+        heard = []
+        meter = world.house.devices[GSME]
+        meter.power_off()  # it asks for nothing by itself
+        meter.is_asleep = False
+        meter.hear = lambda cluster, zcl: heard.append((cluster, ZclFrame.parse(zcl)))
+        question = encode_global(ReadAttributes((FUNCTIONAL_NOTIFICATION_FLAGS,), from_server=True), 3)
+
+        async def flags():
+            heard.clear()
+            world.house.ears.message(GSME, METERING_CLUSTER, question, True)
+            await asyncio.sleep(0.1)
+            (frame,) = [frame for cluster, frame in heard if cluster == METERING_CLUSTER]
+            (record,) = decode_global(frame).records
+            return record.value
+
+        assert await flags() == 0
+        await world.head_end.offer(image_for("GSME"), GSME)
+        await asyncio.sleep(5.0)
+        assert await flags() == NEW_OTA_FIRMWARE
 
 
 async def test_a_radio_that_goes_and_comes_back_is_shown_in_the_state(tmp_path):

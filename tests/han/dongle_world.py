@@ -15,6 +15,7 @@ import bellows.types as t
 
 from han.facts import Fact, Facts
 from han.security.install_code import link_key, with_crc
+from han.sim.air.links import Links
 from han.sim.air.medium import Air
 from han.sim.air.timeline import Timeline
 from han.sim.dongle import ash_frames
@@ -41,13 +42,18 @@ class Desk:
     """A timeline, an air, a dongle on them, and everything that was said."""
 
     def __init__(
-        self, personality: Personality | None = None, *, serial_loss: float = 0.0, seed: int = 1
+        self,
+        personality: Personality | None = None,
+        *,
+        serial_loss: float = 0.0,
+        seed: int = 1,
+        links: Links | None = None,
     ) -> None:
         self.timeline = Timeline()
         self.facts = Facts(lambda: self.timeline.now)
         self.told: list[Fact] = []
         self.facts.subscribe(self.told.append)
-        self.air = Air(self.timeline)
+        self.air = Air(self.timeline, reach=links)
         self.seed = seed
         self.node = self.new_node("hub", COORDINATOR, 0x8F)
         self.dongle = Dongle(

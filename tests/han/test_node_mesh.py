@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from node_neighbourhood import (
@@ -18,8 +18,15 @@ from node_neighbourhood import (
 from han.sim.air.links import Link, Links
 from han.sim.node.concentrator import ConcentratorSettings
 from han.sim.node.node import Node
-from han.sim.node.service import DeviceJoined, RouteFailed, RouteRecorded, SendStatus
-from han.sim.wire import mac, nwk
+from han.sim.node.service import (
+    DeviceJoined,
+    DeviceUpdate,
+    RouteFailed,
+    RouteRecorded,
+    SendRequest,
+    SendStatus,
+)
+from han.sim.wire import mac, nwk, zdo
 from han.sim.wire.errors import WireError
 from han.sim.wire.nwk_commands import RouteRequest, parse_command
 from ota.eui64 import Eui64
@@ -379,3 +386,105 @@ def test_a_frame_that_goes_in_circles_dies_of_its_radius():
     frames = [opened for _, opened in house.opened() if opened.payload.endswith(b"round and round")]
     assert 2 <= len(frames) <= 30
     assert Eui64(0) not in house["hub"].store.addresses
+
+
+def ask(house: House, who: str, whom: str, request: zdo.ZdoCommand) -> list[zdo.ZdoCommand]:
+    """Ask for a table, row after row, as topology scans do; every answer."""
+    answers: list[zdo.ZdoCommand] = []
+    start = 0
+    while True:
+        before = len(house.zdo[who])
+        send = SendRequest(
+            house[whom].nwk, zdo.PROFILE, request.CLUSTER, 0, 0, zdo.encode(start, type(request)(start))
+        )
+        house[who].send(send, lambda _: None)
+        house.run(1.0)
+        [heard] = house.zdo[who][before:]
+        answer = zdo.decode(heard.cluster, heard.payload)[1]
+        answers.append(answer)
+        rows = answer.neighbours if isinstance(answer, zdo.MgmtLqiResponse) else answer.routes
+        start += len(rows)
+        if start >= answer.total or not rows:
+            return answers
+
+
+def test_a_router_tells_who_its_neighbours_are():
+    house = two_ways()
+    answers = ask(house, "hub", "c", zdo.MgmtLqiRequest())
+    rows = {row.ieee: row for answer in answers for row in answer.neighbours}
+    assert set(rows) == {house[name].eui64 for name in "abd"}
+    assert rows[house["d"].eui64].relationship == zdo.Relationship.CHILD
+    assert rows[house["d"].eui64].depth == house["c"].store.depth + 1
+    parents = [row.nwk for row in rows.values() if row.relationship == zdo.Relationship.PARENT]
+    assert parents == [house["c"].store.parent]
+    assert {row.logical_type for row in rows.values()} == {zdo.LogicalType.ROUTER}
+
+
+def test_a_long_neighbour_table_comes_in_parts():
+    names = ["hub", *(f"n{number}" for number in range(7))]
+    house = House(*(f"{one}-{other}" for one, other in combinations(names, 2)))
+    house.build(*names)
+    house.let_in(*names[1:])
+    answers = ask(house, "n0", "hub", zdo.MgmtLqiRequest())
+    assert [len(answer.neighbours) for answer in answers] == [3, 3, 1]
+    assert {answer.total for answer in answers} == {7}
+
+
+def test_a_router_tells_which_ways_it_knows():
+    house = concentrating(chain())
+    rows = [row for answer in ask(house, "hub", "b", zdo.MgmtRtgRequest()) for row in answer.routes]
+    [to_hub] = [row for row in rows if row.destination == 0]
+    assert (to_hub.next_hop, to_hub.many_to_one, to_hub.memory_constrained) == (house["a"].nwk, True, False)
+
+
+def test_a_router_that_changes_its_address_is_found_under_the_new_one():
+    house = chain()
+    before = house["c"].nwk
+    house["c"].change_address()
+    house.run(3.0)
+    assert house["c"].nwk != before
+    assert house["hub"].address_of(house["c"].eui64) == house["c"].nwk
+    assert house.send(house["hub"], house["c"], b"there you are") is SendStatus.OK
+    assert house.send(house["hub"], house["d"], b"and behind you") is SendStatus.OK
+    assert house["b"].store.children[house["c"].eui64].nwk == house["c"].nwk
+
+
+def test_of_two_devices_with_one_address_the_older_gives_way():
+    house = chain()
+    contested = house["d"].nwk
+    house["a"].change_address(contested)
+    house.run(5.0)
+    assert house["a"].nwk == contested
+    assert house["d"].nwk != contested
+    assert house["d"].store.network.nwk == house["d"].nwk
+    assert house.why("node.conflict") == ["two devices have this address"]
+    for name in "ad":
+        assert house["hub"].address_of(house[name].eui64) == house[name].nwk
+        assert house.send(house["hub"], house[name], b"hello " + name.encode()) is SendStatus.OK
+
+
+def test_a_device_behind_a_router_is_sent_away_by_it():
+    house = chain()
+    assert house["hub"].remove(house["d"].eui64, through=house["c"].nwk)
+    house.run(3.0)
+    assert not house["d"].is_up
+    left = [event for event in house.events["hub"] if isinstance(event, DeviceJoined)][-1]
+    assert (left.eui64, left.status) == (house["d"].eui64, DeviceUpdate.DEVICE_LEFT)
+
+
+def test_an_end_device_whose_parent_went_dark_comes_back_through_another():
+    house = House("hub-a", "hub-b", "a-e", "b-e")
+    house.build("hub", "a", "b", "e", sleepers=("e",))
+    house.let_in("a", "b", "e")
+    parent = "a" if house["e"].store.parent == house["a"].nwk else "b"
+    other = "b" if parent == "a" else "a"
+    house[parent].crash()
+    results = []
+    house["e"].rejoin(results.append)
+    house.run_until(lambda: bool(results))
+    house.run(3.0)
+    assert house["e"].store.parent == house[other].nwk
+    assert house.send(house["hub"], house["e"], b"found again") is SendStatus.OK
+    assert house.send(house["e"], house["hub"], b"here I am") is SendStatus.OK
+    rejoined = [event for event in house.events["hub"] if isinstance(event, DeviceJoined)][-1]
+    assert (rejoined.status, rejoined.parent) == (DeviceUpdate.SECURED_REJOIN, house[other].nwk)

@@ -182,6 +182,9 @@ _node_descriptors = st.builds(
     frequency_band=bits(5),
 )
 _simple_descriptors = st.builds(zdo.SimpleDescriptor, u8, u16, u16, bits(4), some(u16), some(u16))
+_routes = st.builds(
+    zdo.RoutingEntry, u16, st.integers(0, 7), u16, st.booleans(), st.booleans(), st.booleans()
+)
 _neighbours = st.builds(zdo.Neighbour, eui64, eui64, u16, bits(2), bits(2), bits(3), bits(2), u8, u8)
 _failed = st.integers(1, 255)
 
@@ -212,6 +215,9 @@ zdo_commands = st.one_of(
     st.builds(zdo.MgmtLqiRequest, u8),
     st.builds(zdo.MgmtLqiResponse, st.just(zdo.Status.SUCCESS), u8, u8, some(_neighbours, 3)),
     st.builds(zdo.MgmtLqiResponse, _failed),
+    st.builds(zdo.MgmtRtgRequest, u8),
+    st.builds(zdo.MgmtRtgResponse, st.just(zdo.Status.SUCCESS), u8, u8, some(_routes, 3)),
+    st.builds(zdo.MgmtRtgResponse, _failed),
     st.builds(zdo.MgmtLeaveRequest, eui64, st.booleans(), st.booleans()),
     st.builds(zdo.MgmtLeaveResponse, u8),
     st.builds(zdo.MgmtPermitJoiningRequest, u8, st.booleans()),

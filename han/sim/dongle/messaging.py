@@ -42,11 +42,13 @@ DEVICE_ANNCE: Final = 0x0013
 APP_RECEIVES_SUPPORTED: Final = 0x01
 APP_HANDLES_UNSUPPORTED: Final = 0x02
 STACK_ANSWERS: Final = frozenset(
-    (0x0000, 0x0001, 0x0002, 0x0003, 0x0004, 0x0005, 0x0006, 0x0031, 0x0034, 0x0036)
+    (0x0000, 0x0001, 0x0002, 0x0003, 0x0004, 0x0005, 0x0006, 0x0031, 0x0032, 0x0034, 0x0036)
 )
 """The ZDO requests that the stack answers by itself."""
 DIRECT_NEIGHBOUR: Final = b"\x02"
 """The undocumented octet behind an incoming unicast, as seen from devices one hop away."""
+BEHIND_A_RELAY: Final = b"\x04"
+"""The same, as seen from devices further away."""
 CONTENTS_POLICY: Final = 0x04
 TAG_AND_CONTENTS: Final = 0x41
 OWN_LQI: Final = 255
@@ -322,7 +324,8 @@ class Messaging:
             kind = frames.INCOMING_BROADCAST
         else:
             kind = frames.INCOMING_UNICAST
-            trailer = DIRECT_NEIGHBOUR if self._personality.trailing_octet else b""
+            if self._personality.trailing_octet:
+                trailer = DIRECT_NEIGHBOUR if self._node.hears(message.source) else BEHIND_A_RELAY
         aps = ApsFrame(
             message.profile,
             message.cluster,

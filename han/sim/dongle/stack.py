@@ -141,6 +141,10 @@ class Stack(Protocol):
         """How long it is until a concentrator asks everyone next; None: we are none."""
         ...
 
+    def hears(self, nwk: int) -> bool:
+        """Whether this device is near: what it sends comes without a relay."""
+        ...
+
     def neighbours(self) -> list[NeighbourEntry]:
         """Whom the node hears by itself."""
         ...

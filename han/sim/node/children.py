@@ -89,6 +89,17 @@ class Children:
         """The child with this address; None if it is none of ours."""
         return self._children.get(eui64)
 
+    def follow(self, eui64: Eui64, nwk: int) -> None:
+        """A child goes by another short address now."""
+        child = self._children.get(eui64)
+        if child is None or child.nwk == nwk:
+            return
+        if child.nwk in self._mac.sleepers:
+            self._mac.sleepers.discard(child.nwk)
+            self._mac.sleepers.add(nwk)
+        child.nwk = nwk
+        self._station.store.on_change()
+
     def take_in(self, eui64: Eui64, nwk: int, capability: int) -> None:
         """A device has become our child, or is so again, perhaps at another address."""
         known = self._children.get(eui64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from han.facts import Facts
 from han.fragments import FragmentSettings, Origin
@@ -230,6 +231,11 @@ class Node:
         """The EUI-64 last known behind this short address."""
         return self.eui64 if nwk == self.nwk else self._nwk.eui64_of(nwk)
 
+    def hears(self, nwk: int) -> bool:
+        """Whether this device is near: what it sends comes without a relay."""
+        row = self._nwk.mesh.neighbours.get(nwk)
+        return row is not None and row.near
+
     def neighbours(self) -> list[NeighbourEntry]:
         """Whom the node hears by itself, by short address."""
         return self._nwk.mesh.neighbour_entries()
@@ -313,6 +319,25 @@ class Node:
         """Let devices associate for this long; 0: close now, 255: stay open. No effect on an end device."""
         if self._station.is_router and self.is_up:
             self._parent.permit(seconds)
+
+    def change_address(self, nwk: int | None = None) -> None:
+        """Go by another short address, a random one unless it is given, and tell everyone (a router only).
+
+        Raises:
+            NetworkIsDown: outside a network.
+        """
+        self._must_be_up()
+        network = self.store.network
+        assert network is not None
+        assert self._station.is_router
+        if nwk is None:
+            nwk = self._parent.unused_address()
+        self.store.network = replace(network, nwk=nwk)
+        self.store.on_change()
+        self._mac.address(network.pan_id, nwk)
+        self._nwk.start(nwk)
+        self._station.facts.say(self.name, "node.moved", nwk=nwk, before=network.nwk)
+        self.zdo.announce()
 
     def remove(self, eui64: Eui64, *, rejoin: bool = False, through: int | None = None) -> bool:
         """Send a device away, for good or to look for a parent again; False if that cannot be said to it.
@@ -532,10 +557,21 @@ class Node:
             self.on_message(message)
 
     def _hear_announcement(self, announcement: DeviceAnnounce) -> None:
+        if announcement.nwk == self.nwk and announcement.ieee != self.eui64:
+            self._give_way(announcement.ieee)
         self._nwk.learn(announcement.ieee, announcement.nwk)
+        self.children.follow(announcement.ieee, announcement.nwk)
         self._nwk.mesh.learn_kind(announcement.nwk, is_router=announcement.capability & 0x02 != 0)
         self.trust.device_spoke(announcement.ieee)
         self._tell(DeviceAnnounced(announcement.ieee, announcement.nwk, announcement.capability))
+
+    def _give_way(self, other: Eui64) -> None:
+        """Somebody else has our short address: one of the two has to take another (3.6.1.9)."""
+        self._station.facts.say(
+            self.name, "node.conflict", nwk=self.nwk, device=str(other), why="two devices have this address"
+        )
+        if self._station.is_router and self.nwk != COORDINATOR:
+            self.change_address()
 
     def _hear_sealed_command(
         self, frame: ApsFrame, nwk_frame: NwkFrame, sealer: Eui64 | None, octets: bytes

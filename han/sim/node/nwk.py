@@ -328,8 +328,8 @@ class Nwk:
             if frame.source != self.address:
                 self.mesh.receive(frame, via, lqi, rssi)
             return
-        fresh = self._broadcasts.hear((frame.source, frame.sequence), via, self._timeline.now)
-        if not fresh or frame.source == self.address:
+        # One of ours that comes back is known. One under our address that is not is somebody else's.
+        if not self._broadcasts.hear((frame.source, frame.sequence), via, self._timeline.now):
             return
         self._pass_on(frame)
         if self._heeds(frame.destination):

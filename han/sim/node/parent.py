@@ -223,8 +223,10 @@ class Parent:
 
     def _address_for(self, eui64: Eui64) -> int:
         known = self._station.store.addresses.get(eui64)
-        if known is not None:
-            return known
+        return self.unused_address() if known is None else known
+
+    def unused_address(self) -> int:
+        """A random short address that nobody has, as far as known (stochastic addressing, 3.6.1.7)."""
         while True:
             nwk = self._station.dice.randrange(0x0001, 0xFFF8)
             if self._nwk.eui64_of(nwk) is None and nwk != self._nwk.address:

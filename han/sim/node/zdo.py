@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from han.sim.node.aps import Aps
+from han.sim.node.aps import Aps, largest_payload
 from han.sim.node.nwk import Nwk
 from han.sim.node.service import Received, SendRequest, SendStatus, SimpleDescriptor
 from han.sim.node.station import Station
+from han.sim.node.topology import neighbours_answer, routes_answer
 from han.sim.wire import zdo as wire
 from han.sim.wire.errors import WireError
 from han.sim.wire.nwk import BROADCAST_LOWEST, BROADCAST_RX_ON
@@ -72,7 +73,7 @@ class Zdo:
             return
         if message.cluster & wire.RESPONSE or message.cluster in self.left_to_user:
             return
-        answer = self._answer(command, broadcast=message.broadcast)
+        answer = self._answer(command, message)
         if answer is not None:
             self._say(message.source, answer, sequence)
 
@@ -84,7 +85,8 @@ class Zdo:
         )
         self._aps.send(request, _ignore)
 
-    def _answer(self, command: wire.ZdoCommand, *, broadcast: bool) -> wire.ZdoCommand | None:
+    def _answer(self, command: wire.ZdoCommand, message: Received) -> wire.ZdoCommand | None:
+        broadcast = message.broadcast
         match command:
             case wire.NwkAddressRequest() | wire.IeeeAddressRequest():
                 return self._answer_address(command)
@@ -96,6 +98,8 @@ class Zdo:
                 wire.NodeDescriptorRequest() | wire.ActiveEndpointsRequest() | wire.SimpleDescriptorRequest()
             ):
                 return self._describe(command)
+            case wire.MgmtLqiRequest() | wire.MgmtRtgRequest():
+                return None if broadcast else self._show(command, message.source)
             case _:
                 return self._manage(command, broadcast=broadcast)
 
@@ -121,10 +125,19 @@ class Zdo:
                 return None if broadcast else wire.MgmtPermitJoiningResponse(wire.Status.SUCCESS)
             case wire.MgmtLeaveRequest():
                 return self._answer_leave(command)
-            case wire.MgmtLqiRequest():
-                return wire.MgmtLqiResponse(wire.Status.NOT_SUPPORTED)
             case _:
                 return None
+
+    def _show(self, command: wire.MgmtLqiRequest | wire.MgmtRtgRequest, to: int) -> wire.ZdoCommand:
+        """A part of a table, as much as fits one frame on the way to whoever asks."""
+        mesh = self._nwk.mesh
+        room = largest_payload(aps_security=False) - mesh.overhead(to)
+        if isinstance(command, wire.MgmtLqiRequest):
+            entries = mesh.neighbour_entries()
+            return neighbours_answer(entries, self._station.store, command.start_index, room)
+        if not self._station.is_router:
+            return wire.MgmtRtgResponse(wire.Status.NOT_SUPPORTED)
+        return routes_answer(mesh.route_entries(), command.start_index, room)
 
     def _is_us(self, nwk: int) -> bool:
         return nwk == self._nwk.address or nwk >= BROADCAST_LOWEST

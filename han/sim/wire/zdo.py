@@ -20,6 +20,7 @@ from ota.eui64 import Eui64
 PROFILE: Final = 0x0000
 ENDPOINT: Final = 0
 RESPONSE: Final = 0x8000  # set in the cluster of a response
+NOBODY: Final = Eui64(0)  # where an EUI-64 has to stand that is not known
 
 
 class Status(IntEnum):
@@ -440,6 +441,7 @@ class Neighbour:
     ``receiver_on`` and ``permit_joining``: 0 no, 1 yes, 2 unknown.
     """
 
+    SIZE: ClassVar[int] = 22
     extended_pan_id: Eui64
     ieee: Eui64
     nwk: int
@@ -507,6 +509,92 @@ class MgmtLqiResponse:
             return cls(status)
         total, start_index, count = reader.u8(), reader.u8(), reader.u8()
         return cls(status, total, start_index, tuple(Neighbour.read(reader) for _ in range(count)))
+
+
+@dataclass(frozen=True, slots=True)
+class MgmtRtgRequest:
+    """Which way leads where? (2.4.3.3.3)."""
+
+    CLUSTER: ClassVar[int] = 0x0032
+    start_index: int = 0
+
+    def to_bytes(self) -> bytes:
+        """The fields behind the transaction sequence number."""
+        return bytes((self.start_index,))
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read the fields behind the transaction sequence number."""
+        return cls(reader.u8())
+
+
+class RouteStatus(IntEnum):
+    """What a route is good for."""
+
+    ACTIVE = 0
+    DISCOVERY_UNDERWAY = 1
+    DISCOVERY_FAILED = 2
+    INACTIVE = 3
+    VALIDATION_UNDERWAY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingEntry:
+    """An entry of the routing table (2.4.4.3.3)."""
+
+    SIZE: ClassVar[int] = 5
+    destination: int
+    status: int
+    next_hop: int
+    memory_constrained: bool = False
+    many_to_one: bool = False
+    record_required: bool = False
+
+    def to_bytes(self) -> bytes:
+        """The five octets."""
+        flags = self.status | self.memory_constrained << 3 | self.many_to_one << 4 | self.record_required << 5
+        return struct.pack("<HBH", self.destination, flags, self.next_hop)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read the five octets."""
+        destination, flags, next_hop = reader.u16(), reader.u8(), reader.u16()
+        return cls(
+            destination,
+            flags & 7,
+            next_hop,
+            memory_constrained=flags & 0x08 != 0,
+            many_to_one=flags & 0x10 != 0,
+            record_required=flags & 0x20 != 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MgmtRtgResponse:
+    """A part of the routing table (2.4.4.3.3)."""
+
+    CLUSTER: ClassVar[int] = 0x8032
+    status: int
+    total: int = 0
+    start_index: int = 0
+    routes: tuple[RoutingEntry, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """The fields behind the transaction sequence number."""
+        if self.status != Status.SUCCESS:
+            return bytes((self.status,))
+        return bytes((self.status, self.total, self.start_index, len(self.routes))) + b"".join(
+            route.to_bytes() for route in self.routes
+        )
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read the fields behind the transaction sequence number."""
+        status = reader.u8()
+        if status != Status.SUCCESS:
+            return cls(status)
+        total, start_index, count = reader.u8(), reader.u8(), reader.u8()
+        return cls(status, total, start_index, tuple(RoutingEntry.read(reader) for _ in range(count)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -609,6 +697,8 @@ _Known = (
     | DeviceAnnounce
     | MgmtLqiRequest
     | MgmtLqiResponse
+    | MgmtRtgRequest
+    | MgmtRtgResponse
     | MgmtLeaveRequest
     | MgmtLeaveResponse
     | MgmtPermitJoiningRequest
@@ -634,6 +724,8 @@ _COMMANDS: Final[dict[int, type[_Known]]] = {
         DeviceAnnounce,
         MgmtLqiRequest,
         MgmtLqiResponse,
+        MgmtRtgRequest,
+        MgmtRtgResponse,
         MgmtLeaveRequest,
         MgmtLeaveResponse,
         MgmtPermitJoiningRequest,

@@ -6,19 +6,24 @@ import dataclasses
 import json
 from pathlib import Path
 
+import bellows.types as t
 import pytest
-from dongle_world import Desk, Wire
+from dongle_world import TABLES, Desk, Wire
 
 from han.sim.dongle import ash_frames, frames
 from han.sim.dongle.ash import Ash, Dropped, Received
 from han.sim.dongle.ash_frames import ResetCode
+from han.sim.dongle.dialect import Dialect
 from han.sim.dongle.frames import ApsFrame, Incoming, Outgoing
+from han.sim.dongle.headers import SHORT, header_of
 from han.sim.dongle.personality import Personality, plain
 from han.sim.dongle.statuses import Status
+from han.sim.dongle.versions import WIDE_STATUSES
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "fixtures/dongle/golden_ash.json").read_text())
 LINK = GOLDEN["link"]
 V13 = GOLDEN["v13"] + GOLDEN["same_on_v13"]
+OTHER_VERSIONS = GOLDEN["other_versions"]
 
 
 def meaning(entry: dict[str, str]) -> str:
@@ -54,7 +59,7 @@ def test_a_real_frame_with_a_bad_crc_is_dropped():
     assert ash.drain() == [Dropped("bad CRC")]
 
 
-@pytest.mark.parametrize("entry", V13, ids=meaning)
+@pytest.mark.parametrize("entry", V13 + OTHER_VERSIONS, ids=meaning)
 def test_data_frames_are_read_and_written_octet_for_octet(entry):
     octets = bytes.fromhex(entry["octets"])
     frame = ash_frames.unstuffed(octets[:-1])
@@ -64,6 +69,70 @@ def test_data_frames_are_read_and_written_octet_for_octet(entry):
     assert payload.hex() == entry.get("ezsp", payload.hex())
     again = bool(control & 8)
     assert ash_frames.data_frame(control >> 4, again=again, ack=control & 7, payload=payload) == octets
+
+
+def split(version: int, frame: bytes) -> tuple[bytes, int, bytes]:
+    """Sequence number and control, frame id, and parameters of a dongle's frame."""
+    if version < 5 or frame[1:3] == b"\x80\x00":
+        return frame[:2], frame[2], frame[3:]
+    if version < 8:
+        return frame[:2], frame[4], frame[5:]
+    return frame[:2], frame[3] | frame[4] << 8, frame[5:]
+
+
+def written(version: int, name: str, parameters: bytes) -> bytes:
+    """What we write for what bellows reads in a dongle's frame."""
+    dialect, layout = Dialect(version), frames.layout_of(version)
+    fields, trailer = t.deserialize_dict(parameters, TABLES[version][name][2])
+    values = list(fields.values())
+    if name == "incomingMessageHandler":
+        kind, aps, *rest = values
+        if version < WIDE_STATUSES:
+            lqi, rssi, sender, _, _, payload = rest
+            eui64, timestamp = None, 0
+        else:
+            sender, _, _, _, lqi, rssi, timestamp, payload = rest
+            eui64 = None
+        incoming = Incoming(
+            int(kind), our_aps(aps), int(sender), eui64, lqi, rssi, timestamp, bytes(payload), trailer
+        )
+        return layout.incoming_message(incoming)
+    if name == "messageSentHandler":
+        if version < WIDE_STATUSES:
+            kind, to, aps, tag, status, payload = values
+            ended = next(s for s in (Status.OK, Status.DELIVERY_FAILED) if s.ember == int(status))
+        else:
+            status, kind, to, aps, tag, payload = values
+            ended = next(s for s in (Status.OK, Status.DELIVERY_FAILED) if s.sl == int(status))
+        outgoing = Outgoing(int(kind), int(to), our_aps(aps), int(tag), 0, bytes(payload))
+        return layout.message_sent(outgoing, int(aps.sequence), ended, bytes(payload))
+    if name == "sendUnicast":
+        return layout.send_answer(Status.OK, int(fields["sequence"]))
+    return dialect._written(TABLES[version][name][2], fields) + trailer
+
+
+def our_aps(aps: t.EmberApsFrame) -> ApsFrame:
+    return ApsFrame(
+        int(aps.profileId),
+        int(aps.clusterId),
+        int(aps.sourceEndpoint),
+        int(aps.destinationEndpoint),
+        int(aps.options),
+        int(aps.groupId),
+        int(aps.sequence),
+    )
+
+
+@pytest.mark.parametrize("entry", [e for e in OTHER_VERSIONS if e["kind"] == "dongle"], ids=meaning)
+def test_whatever_a_real_dongle_said_is_written_by_us_in_the_same_octets(entry):
+    version, said = entry["version"], bytes.fromhex(entry["ezsp"])
+    head, frame_id, parameters = split(version, said)
+    header = SHORT if said[1:3] == b"\x80\x00" else header_of(version)
+
+    octets = written(version, entry["name"], parameters)
+
+    assert TABLES[version][entry["name"]][0] == frame_id
+    assert header.wrap(head[0], head[1], frame_id, octets) == said
 
 
 def test_a_session_with_a_real_dongle_is_answered_octet_for_octet():

@@ -80,8 +80,10 @@ def test_a_message_to_a_child_in_its_sleep_is_given_up_and_told_as_an_error_of_t
     (error,) = host.named("incomingRouteErrorHandler")
     status = t.sl_Status.MAC_INDIRECT_TIMEOUT if version >= 14 else t.EmberStatus.MAC_INDIRECT_TIMEOUT
     assert (error["status"], error["target"]) == (status, device.nwk)
-    (network_status,) = host.named("incomingNetworkStatusHandler")
-    assert network_status["errorCode"] == t.EmberStackError.ROUTE_ERROR_INDIRECT_TRANSACTION_EXPIRY
+    # Up to version 9 the same number told of a child's route instead (zigpy/bellows#529).
+    told = [each["errorCode"] for each in host.named("incomingNetworkStatusHandler")]
+    expiry = t.EmberStackError.ROUTE_ERROR_INDIRECT_TRANSACTION_EXPIRY
+    assert told == ([expiry] if version >= 10 else [])
     assert not host.named("messageSentHandler")
 
     host.desk.run(60.0)

@@ -30,12 +30,16 @@ KEY_TABLE_SIZE: Final = 0x1E
 APPLICATION_ZDO_FLAGS: Final = 0x2A
 TRANSIENT_KEY_TIMEOUT: Final = 0x36
 
-_TABLES: Final = frozenset((0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x11, 0x19, 0x1E, 0x2B, 0x2C, 0x2D))
+_TABLES: Final = frozenset(
+    (0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x11, 0x19, 0x1E, 0x2B, 0x2C, 0x2D)
+)
 """Sizes that memory was set aside for when the firmware was built: larger is OUT_OF_MEMORY."""
 _CHECKED: Final = frozenset((0x1A, 0x0D))
 """Sizes and levels that are checked against a range: beyond it is INVALID_VALUE."""
-_GONE: Final = frozenset((0x01,))
-"""Ids that firmware 7.3 and newer still reports and no longer lets anyone set."""
+_FIXED_FROM: Final = {PACKET_BUFFER_COUNT: 12}
+"""Ids that are still reported from an EZSP version on, and no longer set: 12 came with EmberZNet 7.3."""
+_SINCE: Final = {TRANSIENT_KEY_TIMEOUT: 5}
+"""Ids that came with a version after 4."""
 
 FREE_BUFFERS: Final = 0x03
 VERSION_INFO_VALUE: Final = 0x11
@@ -81,14 +85,18 @@ class Configuration:
         self._on_zdo_flags = on_zdo_flags
         self._on_children = on_children
         self._compiled = personality.table_sizes
-        self._sizes = dict(personality.table_sizes)
+        self._sizes = {
+            config_id: size
+            for config_id, size in personality.table_sizes.items()
+            if _SINCE.get(config_id, 0) <= dialect.version
+        }
         self._values = dict(_PLAIN_VALUES)
         on_zdo_flags(self._sizes[APPLICATION_ZDO_FLAGS])
         self._apply_to_children()
         self.policies: dict[int, int] = {}
 
     def __getitem__(self, config_id: int) -> int:
-        return self._sizes[config_id]
+        return self._sizes.get(config_id, self._compiled[config_id])
 
     @property
     def trust_centre_policy(self) -> int:
@@ -115,7 +123,8 @@ class Configuration:
 
     def _set_configuration(self, fields: Fields) -> Fields:
         config_id, value = int(fields["configId"]), int(fields["value"])
-        if config_id not in self._sizes or config_id in _GONE:
+        is_fixed = self._dialect.version >= _FIXED_FROM.get(config_id, 0xFF)
+        if config_id not in self._sizes or is_fixed:
             raise Refused(Status.INVALID_ID, f"configuration 0x{config_id:02X} cannot be set")
         if self._network_is_up():
             raise Refused(Status.INVALID_CALL, "the stack is running: tables are frozen until the next reset")

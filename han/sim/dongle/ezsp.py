@@ -97,32 +97,33 @@ class Ezsp:
         if len(self._inbox) == 1:
             self._timeline.after(self._latency(), self._carry_out)
 
-    def callback(self, name: str, **fields: object) -> None:
-        """Tell the host something it did not ask for."""
-        self.put_callback(*self._dialect.callback(name, fields), name)
+    def callback(self, name: str, *, more_follow: bool = False, **fields: object) -> None:
+        """Tell the host something it did not ask for.
 
-    def put_callback(self, frame_id: int, parameters: bytes, name: str) -> None:
+        With ``more_follow`` it waits for the next one, at the same instant, and so says that more wait.
+        """
+        self.put_callback(*self._dialect.callback(name, fields), name, more_follow=more_follow)
+
+    def put_callback(self, frame_id: int, parameters: bytes, name: str, *, more_follow: bool = False) -> None:
         """The same with parameters ready to send."""
         if not self._running or self._faults.strikes(Kind.LOST_CALLBACK, name):
             return
-        self._put_callback(frame_id, parameters)
-        if self._faults.strikes(Kind.REPEATED_CALLBACK, name):
-            self._put_callback(frame_id, parameters)
+        times = 2 if self._faults.strikes(Kind.REPEATED_CALLBACK, name) else 1
+        for _ in range(times):
+            self._queue_callback(_Waiting(frame_id, parameters, None))
+        if not (more_follow or self._executing):
+            self._on_output()
 
-    def _put_callback(self, frame_id: int, parameters: bytes) -> None:
+    def _queue_callback(self, callback: _Waiting) -> None:
         if self._callbacks_waiting >= self._personality.callbacks_waiting:
             self.callbacks_lost += 1
             self._facts.say(
-                self._name, "dongle.callback-lost", why="no packet buffer is free", frame_id=frame_id
+                self._name, "dongle.callback-lost", why="no packet buffer is free", frame_id=callback.frame_id
             )
             return
         self._callbacks_waiting += 1
-        if self._executing:
-            # What a command itself brings about is told behind its answer.
-            self._behind_answer.append(_Waiting(frame_id, parameters, None))
-            return
-        self._outbox.append(_Waiting(frame_id, parameters, None))
-        self._on_output()
+        # What a command itself brings about is told behind its answer.
+        (self._behind_answer if self._executing else self._outbox).append(callback)
 
     def next_frame(self, *, callbacks_are_welcome: bool = True) -> bytes | None:
         """The next frame for the host, or None; only an answer if callbacks are not welcome."""

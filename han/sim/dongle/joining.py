@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import pack
 from typing import Final
 
 from han.sim.air.timeline import Timeline
@@ -15,6 +16,10 @@ from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, KeyVer
 VERIFY_KEY_SUCCESS: Final = 0x34
 INDIRECT_TRANSACTION_EXPIRY: Final = 0x06
 """EmberStackError, which is the network status code of the standard (3.4.3.3.1)."""
+CHANGE_SOURCE_ROUTE_HANDLER: Final = 0x00C4
+TELLS_ROUTE_CHANGE: Final = range(5, 10)
+"""The versions whose 0x00C4 tells of a child's route; before there was none, after it tells of errors."""
+COORDINATOR: Final = 0x0000
 REPEATED_AFTER: Final = 0.35
 """A secured rejoin is reported a second time within the same second."""
 
@@ -30,14 +35,20 @@ class Joining:
 
     def child_joined(self, event: ChildJoined) -> None:
         """A device associated with the dongle itself, or left it."""
+        tells_route = self._dialect.version in TELLS_ROUTE_CHANGE and event.joining
         self._ezsp.callback(
             "childJoinHandler",
+            more_follow=tells_route,
             index=event.index,
             joining=event.joining,
             childId=event.nwk,
             childEui64=event.eui64,
             childType=child_type(event.capability),
         )
+        if tells_route:
+            # By hand: bellows' table of version 8 has the later meaning already.
+            is_ours = pack("<HHB", event.nwk, COORDINATOR, True)
+            self._ezsp.put_callback(CHANGE_SOURCE_ROUTE_HANDLER, is_ours, "changeSourceRouteHandler")
 
     def device_joined(self, event: DeviceJoined) -> None:
         """The Trust Centre heard of a device and decided about it."""
@@ -48,7 +59,7 @@ class Joining:
     def not_asked_for(self, event: NotAskedFor) -> None:
         """A sleeping child did not ask for its message in time: an error of the route to it."""
         self._ezsp.callback("incomingRouteErrorHandler", status=Status.MAC_INDIRECT_TIMEOUT, target=event.nwk)
-        if self._dialect.knows("incomingNetworkStatusHandler"):
+        if self._dialect.version > max(TELLS_ROUTE_CHANGE):
             self._ezsp.callback(
                 "incomingNetworkStatusHandler", errorCode=INDIRECT_TRANSACTION_EXPIRY, target=event.nwk
             )

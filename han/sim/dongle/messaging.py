@@ -49,6 +49,8 @@ DIRECT_NEIGHBOUR: Final = b"\x02"
 """The undocumented octet behind an incoming unicast, as seen from devices one hop away."""
 BEHIND_A_RELAY: Final = b"\x04"
 """The same, as seen from devices further away."""
+TRAILER_FROM: Final = 8
+"""The oldest EZSP version in whose logs it was seen."""
 CONTENTS_POLICY: Final = 0x04
 TAG_AND_CONTENTS: Final = 0x41
 OWN_LQI: Final = 255
@@ -92,6 +94,7 @@ class Messaging:
         self._configuration = configuration
         self._personality = personality
         self._faults = faults
+        self._has_trailer = personality.trailing_octet and dialect.version >= TRAILER_FROM
         self._unicasts = 0
         self._broadcasts: deque[float] = deque()
         self._loopback_counter = 0
@@ -324,7 +327,7 @@ class Messaging:
             kind = frames.INCOMING_BROADCAST
         else:
             kind = frames.INCOMING_UNICAST
-            if self._personality.trailing_octet:
+            if self._has_trailer:
                 trailer = DIRECT_NEIGHBOUR if self._node.hears(message.source) else BEHIND_A_RELAY
         aps = ApsFrame(
             message.profile,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -156,7 +157,8 @@ class NetworkControl:
         seconds = int(fields["duration"])
         self._node.permit(seconds)
         status = Status.NETWORK_OPENED if seconds else Status.NETWORK_CLOSED
-        self._ezsp.callback("stackStatusHandler", status=status)
+        # Not at once: no log shows a callback waiting behind the answer.
+        self._timeline.after(0.0, partial(self._ezsp.callback, "stackStatusHandler", status=status))
         return {"status": Status.OK}
 
     def _remove(self, fields: Fields) -> Fields:

@@ -145,7 +145,7 @@ class Tables:
     def _multicast_index(self, fields: Fields) -> int:
         index, size = int(fields["index"]), self._configuration[config.MULTICAST_TABLE_SIZE]
         if index >= size:
-            raise Refused(Status.INDEX_OUT_OF_RANGE, f"the multicast table has {size} rows, not row {index}")
+            raise Refused(Status.INVALID_CALL, f"the multicast table has {size} rows, not row {index}")
         return index
 
     def _get_multicast(self, fields: Fields) -> Fields:

@@ -29,7 +29,8 @@ from ota.gbcs_image import Layout, check
 INTERRUPTED = 130
 """The exit status after Ctrl-C: what shells use for a program that an interrupt ended."""
 _REAL_DONGLE = (
-    "gbhan hub --radio /dev/serial/by-id/YOUR-DONGLE --mqtt mqtt://127.0.0.1:1883 --state hub-state"
+    "gbhan hub --radio /dev/serial/by-id/YOUR-DONGLE --keys hub-keys"
+    " --mqtt mqtt://127.0.0.1:1883 --state hub-state"
 )
 
 

@@ -77,6 +77,29 @@ def test_a_host_finds_an_ezsp_dongle_behind_the_tcp_door(tmp_path):
 
 
 @pytest.mark.bench
+def test_a_capture_on_standard_output_begins_at_once_and_ends_the_dongle_with_its_reader():
+    command = [sys.executable, "-m", "hub.cli", "dongle", "--listen", "tcp://127.0.0.1:0", "--pcap", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    killer = threading.Timer(DEADLINE, process.kill)
+    killer.start()
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        begun = process.stdout.read(24 + 16)
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(DEADLINE) == 0
+    finally:
+        killer.cancel()
+        process.kill()
+        process.wait()
+
+    assert int.from_bytes(begun[20:24], "little") == 283
+    assert "virtual dongle" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.bench
 def test_a_pseudo_terminal_is_named(tmp_path):
     with served("--listen", "pty", "--home", "ppmid") as (_, fact):
         assert fact["url"].startswith("/dev/")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from tshark import FAULTY, Tshark
+from tshark import FAULTY, Row, Tshark
 
 from han.sim.air.capture import read_pcap
 from han.sim.home import read_home
@@ -67,14 +67,78 @@ def performed(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[
         process.wait()
 
 
-def test_wireshark_decrypts_every_frame_while_it_comes_out_of_a_pipe(earlier, tshark: Tshark, tmp_path):
-    options = ("--pcap", "-", "--evidence", tmp_path)
+class Sniffer:
+    """tshark on the loopback interface until it has so many datagrams; ``why_not`` if it may not listen."""
+
+    def __init__(self, tshark: Tshark, kept: Path, frames: int) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.kept = kept
+        listen = ("-i", "lo", "-f", f"udp port {self.port}", "-B", "64", "-c", str(frames), "-w", str(kept))
+        self._process = subprocess.Popen(
+            tshark.command(*listen), stderr=subprocess.PIPE, text=True, env=tshark.environment
+        )
+        assert self._process.stderr is not None
+        said = ""
+        for line in self._process.stderr:
+            said += line
+            if "Capturing on" in line:
+                self.why_not = ""
+                return
+        self.why_not = said.strip()
+
+    def finish(self) -> None:
+        """Wait for the last datagram."""
+        try:
+            self._process.wait(60)
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A run with the same seed that Wireshark followed in two ways."""
+
+    sound: list[Row]
+    capture: Path
+    sniffer: Sniffer
+
+
+@pytest.fixture(scope="module")
+def followed(earlier: Earlier, tshark: Tshark, tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    folder = tmp_path_factory.mktemp("followed")
+    sniffer = Sniffer(tshark, folder / "zep.pcapng", earlier.frames)
+    options = ("--pcap", "-", "--zep", f"127.0.0.1:{sniffer.port}", "--evidence", folder)
     with performed(demo(earlier.image, *options)) as (process, output):
         sound = tshark.rows(output, ["frame.number"], keys=earlier.keys, where=_SOUND)
         assert process.wait(DEADLINE) == 0
+    sniffer.finish()
+    return Followed(sound, folder / "demo.pcap", sniffer)
 
-    assert len(sound) == earlier.frames
-    assert (tmp_path / "demo.pcap").read_bytes() == earlier.capture.read_bytes()
+
+def test_wireshark_decrypts_every_frame_while_it_comes_out_of_a_pipe(earlier, followed):
+    assert len(followed.sound) == earlier.frames
+    assert followed.capture.read_bytes() == earlier.capture.read_bytes()
+
+
+def test_wireshark_decrypts_every_frame_that_it_captures_as_zep(earlier, followed, tshark: Tshark):
+    if followed.sniffer.why_not:
+        pytest.skip(f"tshark may not listen on the loopback interface here: {followed.sniffer.why_not}")
+    rows = tshark.rows(
+        followed.sniffer.kept,
+        ["zep.seqno", "frame.len"],
+        keys=earlier.keys,
+        where=f"zep && {_SOUND}",
+        options=("-d", f"udp.port=={followed.sniffer.port},zep"),
+    )
+
+    assert [int(row["zep.seqno"][0]) for row in rows] == list(range(1, earlier.frames + 1))
+    with earlier.capture.open("rb") as capture:
+        sizes = [len(psdu) for _, psdu in read_pcap(capture)]
+    # Before each frame: Ethernet, IPv4, UDP and ZEP.
+    assert [int(row["frame.len"][0]) - 14 - 20 - 8 - 32 for row in rows] == sizes
 
 
 def test_a_reader_that_has_seen_enough_ends_the_demo_quietly(earlier, tmp_path):
@@ -88,44 +152,6 @@ def test_a_reader_that_has_seen_enough_ends_the_demo_quietly(earlier, tmp_path):
     assert earlier.capture.read_bytes().startswith(begun)
     assert "Traceback" not in said
     assert "BrokenPipe" not in said
-
-
-def test_wireshark_decrypts_every_frame_that_it_captures_as_zep(earlier, tshark: Tshark, tmp_path):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    kept = tmp_path / "zep.pcapng"
-    arguments = ("-i", "lo", "-f", f"udp port {port}", "-B", "64", "-c", str(earlier.frames), "-w", str(kept))
-    sniffer = subprocess.Popen(
-        tshark.command(*arguments), stderr=subprocess.PIPE, text=True, env=tshark.environment
-    )
-    try:
-        assert sniffer.stderr is not None
-        said = ""
-        for line in sniffer.stderr:
-            said += line
-            if "Capturing on" in line:
-                break
-        else:
-            pytest.skip(f"tshark may not capture on the loopback interface here: {said.strip()}")
-        options = ("--json", "--zep", f"127.0.0.1:{port}")
-        subprocess.run(demo(earlier.image, *options), check=True, capture_output=True, timeout=DEADLINE)
-        sniffer.wait(60)
-    finally:
-        sniffer.kill()
-        sniffer.wait()
-    rows = tshark.rows(
-        kept,
-        ["zep.seqno", "zep.channel_id", "frame.len"],
-        keys=earlier.keys,
-        where=f"zep && {_SOUND}",
-        options=("-d", f"udp.port=={port},zep"),
-    )
-
-    assert [int(row["zep.seqno"][0]) for row in rows] == list(range(1, earlier.frames + 1))
-    with earlier.capture.open("rb") as capture:
-        sizes = [len(psdu) for _, psdu in read_pcap(capture)]
-    assert [int(row["frame.len"][0]) - 14 - 20 - 8 - 32 for row in rows] == sizes
 
 
 def test_the_key_file_is_one_that_wireshark_reads_by_itself(earlier, tshark: Tshark, tmp_path):

@@ -20,7 +20,7 @@ from han.sim.air.medium import Clear, Lossy
 from han.sim.node.indirect import PERSISTENCE
 from han.sim.node.node import Node
 from han.sim.node.poll import PollSettings
-from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, NotAskedFor, Orphaned, SendStatus
+from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, Orphaned, RouteFailed, SendStatus
 from han.sim.node.store import NodeStore
 from han.sim.wire.mac import DataRequest, FrameType, MacFrame, parse_psdu
 from han.sim.wire.nwk import FrameType as NwkFrameType
@@ -68,7 +68,7 @@ def test_it_hears_nothing_that_it_did_not_ask_for():
     assert street.flights == [], "what waits is not sent"
     street.timeline.run(street.timeline.now + PERSISTENCE)
     assert statuses == [SendStatus.DELIVERY_FAILED]
-    assert NotAskedFor(device.nwk) in street.events["hub"]
+    assert RouteFailed(6, device.nwk) in street.events["hub"]
     assert "never asked for" in street.why("mac.expired")
 
 
@@ -344,3 +344,67 @@ def test_a_sleeper_without_a_network_never_switches_its_radio_on():
     device = street.node("gsme", SLEEPY)
     assert street.attempt(device, install_code_key(1)).nwk is None
     assert not device._mac._is_on
+
+
+def family(path=None) -> tuple[Neighbourhood, Node, Node, Node]:
+    """A coordinator, a router, and a device that sleeps and whose parent the router is."""
+    street = Neighbourhood(path=path)
+    hub, router = street.hub(), street.node("esme", ROUTER)
+    street.join(hub, router)
+    hub.permit(0)
+    router.permit(254)
+    device = street.node("gsme", SLEEPY, poll=GAS_METER)
+    assert street.join(hub, device).parent == router.nwk
+    street.timeline.run(street.timeline.now + 60.0)
+    street.flights.clear()
+    return street, hub, router, device
+
+
+def test_behind_a_router_it_is_served_as_well():
+    street, hub, router, device = family()
+    assert street.send(device, hub, b"hello") is SendStatus.OK
+    assert street.send(hub, device, b"good day", aps_security=True) is SendStatus.OK
+    heard_by = {flight.sender for flight in street.flights if len(flight.psdu) > 40}
+    assert router._mac in heard_by, "everything went over its parent"
+
+
+def test_its_parent_tells_the_sender_of_what_it_did_not_ask_for():
+    street, hub, _router, device = family()
+    assert street.send(hub, device, b"are you there?") is SendStatus.DELIVERY_FAILED
+    failures = [event for event in street.events["hub"] if isinstance(event, RouteFailed)]
+    assert {(event.status, event.nwk) for event in failures} == {(6, device.nwk)}
+
+
+def test_what_it_broadcasts_its_parent_broadcasts_for_it():
+    street, _hub, router, device = family()
+    device.send(message(0xFFFD, b"to all that listen"), lambda _: None)
+    street.timeline.run(street.timeline.now + 2.0)
+    assert [heard.payload for heard in street.messages["hub"]] == [b"to all that listen"]
+    assert [heard.payload for heard in street.messages["esme"]] == [b"to all that listen"]
+    ours = [parse_psdu(one.psdu) for one in street.flights if one.sender is device._mac]
+    assert {frame.destination for frame in ours if len(frame.payload) > 20} == {router.nwk}
+
+
+def test_behind_a_router_a_broadcast_to_really_everyone_reaches_it_if_it_asks_in_time():
+    street, hub, _router, device = family()
+    device._poller.attend()
+    street.timeline.run(street.timeline.now + 0.5)
+    hub.send(message(0xFFFF, b"everyone"), lambda _: None)
+    street.timeline.run(street.timeline.now + 10.0)
+    assert [heard.payload for heard in street.messages["gsme"]] == [b"everyone"]
+
+
+def test_a_router_whose_child_has_another_parent_lets_it_go():
+    wall = Wall()
+    street, hub, router, device = family(wall)
+    other = street.node("hcalcs", ROUTER)
+    hub.permit(60)
+    street.join(hub, other)
+    hub.permit(0)
+    wall.between = {router._mac, device._mac}
+    hub._parent._send_beacon = lambda: None
+    assert street.come_back(device).parent == other.nwk
+    street.timeline.run(street.timeline.now + 2.0)
+    assert device.eui64 not in router.store.children
+    assert device.nwk not in router._mac.sleepers
+    assert street.send(hub, device, b"good day") is SendStatus.OK

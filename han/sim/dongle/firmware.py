@@ -35,7 +35,6 @@ from han.sim.node.service import (
     NetworkDown,
     NetworkUp,
     NodeEvent,
-    NotAskedFor,
     RouteFailed,
     RouteRecorded,
 )
@@ -163,8 +162,6 @@ class Firmware:
                 self._routing.recorded(event)
             case RouteFailed():
                 self._routing.failed(event)
-            case NotAskedFor():
-                self._joining.not_asked_for(event)
             case KeySwitched():
                 self._network_key.switched(event)
             case _:

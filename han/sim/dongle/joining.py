@@ -9,13 +9,10 @@ from han.sim.air.timeline import Timeline
 from han.sim.dongle.dialect import Dialect
 from han.sim.dongle.ezsp import Ezsp
 from han.sim.dongle.personality import Personality
-from han.sim.dongle.statuses import Status
 from han.sim.dongle.tables import child_type
-from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, KeyVerified, NotAskedFor
+from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, KeyVerified
 
 VERIFY_KEY_SUCCESS: Final = 0x34
-INDIRECT_TRANSACTION_EXPIRY: Final = 0x06
-"""EmberStackError, which is the network status code of the standard (3.4.3.3.1)."""
 CHANGE_SOURCE_ROUTE_HANDLER: Final = 0x00C4
 TELLS_ROUTE_CHANGE: Final = range(5, 10)
 """The versions whose 0x00C4 tells of a child's route; before there was none, after it tells of errors."""
@@ -55,14 +52,6 @@ class Joining:
         self._tell(event)
         if self._repeats and event.status is DeviceUpdate.SECURED_REJOIN:
             self._timeline.after(REPEATED_AFTER, self._tell, event)
-
-    def not_asked_for(self, event: NotAskedFor) -> None:
-        """A sleeping child did not ask for its message in time: an error of the route to it."""
-        self._ezsp.callback("incomingRouteErrorHandler", status=Status.MAC_INDIRECT_TIMEOUT, target=event.nwk)
-        if self._dialect.version > max(TELLS_ROUTE_CHANGE):
-            self._ezsp.callback(
-                "incomingNetworkStatusHandler", errorCode=INDIRECT_TRANSACTION_EXPIRY, target=event.nwk
-            )
 
     def key_verified(self, event: KeyVerified) -> None:
         """A device proved that it holds its link key."""

@@ -31,7 +31,11 @@ OURSELVES: Final = 0xFF
 UNUSED: Final = 0xFFFF
 _STATUS_HANDLER_SINCE: Final = 10
 """Up to version 9 the same frame id was that of another callback."""
-_ROUTE_ERRORS: Final = {0x0B: Status.SOURCE_ROUTE_FAILURE, 0x0C: Status.MANY_TO_ONE_ROUTE_FAILURE}
+_ROUTE_ERRORS: Final = {
+    0x06: Status.MAC_INDIRECT_TIMEOUT,
+    0x0B: Status.SOURCE_ROUTE_FAILURE,
+    0x0C: Status.MANY_TO_ONE_ROUTE_FAILURE,
+}
 _CONCENTRATOR_TYPES: Final = {0: 0, 1: 2, 2: 1}
 """From a many-to-one field (1: keeps routes) to EmberRouteTableEntry's concentratorType (2: high RAM)."""
 _NEIGHBOUR: Final = Struct("<HBBBBQ")
@@ -84,7 +88,7 @@ class Routing:
         )
 
     def failed(self, event: RouteFailed) -> None:
-        """A router reported that a frame went no further."""
+        """A frame went no further; a router reported it, or it was for a sleeping child of the dongle's."""
         status = _ROUTE_ERRORS.get(event.status)
         if status is not None:
             self._ezsp.callback("incomingRouteErrorHandler", status=status, target=event.nwk)

@@ -49,6 +49,7 @@ class Children:
         """How long a child may be silent that asked for no other time: as ``timeout_seconds`` reads it."""
         mac.is_child = self._may_ask
         mac.on_poll = self._asked
+        nwk.on_new_parent = self._lose
 
     @property
     def persistence(self) -> float:
@@ -196,6 +197,11 @@ class Children:
         elif address not in self._mac.sleepers:
             self._station.drop("mac", "a question of no child of ours: it shall rejoin", source=address)
             self.tell_to_leave(address, self._nwk.eui64_of(address), rejoin=True)
+
+    def _lose(self, nwk: int) -> None:
+        eui64 = self._at(nwk)
+        if eui64 is not None:
+            self.forget(eui64)
 
     def _at(self, nwk: int) -> Eui64 | None:
         return next((eui64 for eui64, child in self._children.items() if child.nwk == nwk), None)

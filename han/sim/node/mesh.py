@@ -20,6 +20,7 @@ from han.sim.node.neighbours import Neighbours, link_cost
 from han.sim.node.routes import Route, Routes, SourceRoutes
 from han.sim.node.service import NeighbourEntry, NodeEvent, RouteEntry, RouteFailed, RouteRecorded
 from han.sim.node.station import Station
+from han.sim.node.store import Child
 from han.sim.wire.errors import WireError
 from han.sim.wire.mac import BROADCAST
 from han.sim.wire.nwk import BROADCAST_ROUTERS, MAX_PAYLOAD, FrameType, NwkFrame, SourceRoute
@@ -290,9 +291,12 @@ class Mesh:
 
     def _speaks_for(self, nwk: int) -> bool:
         """Whether this is an end device of ours: we answer for it, and record its routes."""
+        return self._end_device_at(nwk) is not None
+
+    def _end_device_at(self, nwk: int) -> Child | None:
         eui64 = self._sender.eui64_of(nwk)
         child = None if eui64 is None else self._station.store.children.get(eui64)
-        return child is not None and not child.capability & 0x02
+        return child if child is not None and child.is_end_device else None
 
     def _source_route(self, destination: int) -> tuple[int, ...] | None:
         row = self.neighbours.get(destination)
@@ -351,7 +355,11 @@ class Mesh:
             return
         # A concentrator is told of every way to it that broke; others hear what became of their frame.
         status, about, to = NetworkStatusCode.NON_TREE_LINK_FAILURE, frame.destination, frame.source
-        if frame.source_route is not None:
+        child = self._end_device_at(frame.destination)
+        if child is not None and child.sleeps:
+            # It did not ask for the frame in time; the way to it is as good as before.
+            status = NetworkStatusCode.INDIRECT_TRANSACTION_EXPIRY
+        elif frame.source_route is not None:
             status = NetworkStatusCode.SOURCE_ROUTE_FAILURE
         elif many_to_one:
             status, about, to = NetworkStatusCode.MANY_TO_ONE_ROUTE_FAILURE, frame.source, frame.destination

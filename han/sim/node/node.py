@@ -41,10 +41,10 @@ from han.sim.node.service import (
     NetworkUp,
     NodeEvent,
     NoLinkKey,
-    NotAskedFor,
     Orphaned,
     Received,
     RouteEntry,
+    RouteFailed,
     SendRequest,
     SendStatus,
     SimpleDescriptor,
@@ -70,6 +70,7 @@ from han.sim.wire.nwk_commands import (
     EndDeviceTimeoutRequest,
     EndDeviceTimeoutResponse,
     Leave,
+    NetworkStatusCode,
     RejoinRequest,
     RejoinResponse,
     parse_command,
@@ -517,7 +518,7 @@ class Node:
 
     def _not_asked_for(self, address: Address) -> None:
         if not isinstance(address, Eui64):
-            self._tell(NotAskedFor(address))
+            self._tell(RouteFailed(NetworkStatusCode.INDIRECT_TRANSACTION_EXPIRY, address))
 
     def _arrived(self) -> None:
         address = self._nwk.address
@@ -562,6 +563,7 @@ class Node:
         self._nwk.learn(announcement.ieee, announcement.nwk)
         self.children.follow(announcement.ieee, announcement.nwk)
         self._nwk.mesh.learn_kind(announcement.nwk, is_router=announcement.capability & 0x02 != 0)
+        self._nwk.learn_sleeper(announcement.nwk, sleeps=announcement.capability & 0x0A == 0)
         self.trust.device_spoke(announcement.ieee)
         self._tell(DeviceAnnounced(announcement.ieee, announcement.nwk, announcement.capability))
 

@@ -76,6 +76,9 @@ class Nwk:
         self._key_sequence = 0
         self._names: dict[int, Eui64] = {}
         self._broadcasts = Broadcasts()
+        self._sleepers_elsewhere: set[int] = set()
+        self.on_new_parent: Callable[[int], object] = _nobody
+        """Called with the short address of a sleeping child that has another parent now."""
         self.address: int | None = None
         """Our short address; None outside a network."""
         self.mesh = Mesh(station, self, on_event, link_status_period)
@@ -117,6 +120,7 @@ class Nwk:
         self.address = None
         self._keys, self._key = {}, b""
         self._broadcasts.clear()
+        self._sleepers_elsewhere.clear()
         self.mesh.stop()
         self._life += 1
 
@@ -154,7 +158,15 @@ class Nwk:
 
     def seconds_asleep(self, destination: int) -> float:
         """How long a message may wait until its destination asks for it; 0 if it always listens."""
-        return self._mac.indirect.persistence if destination in self._mac.sleepers else 0.0
+        sleeps = destination in self._mac.sleepers or destination in self._sleepers_elsewhere
+        return self._mac.indirect.persistence if sleeps else 0.0
+
+    def learn_sleeper(self, nwk: int, *, sleeps: bool) -> None:
+        """A device said whether its radio is off while idle; its parent may be somebody else."""
+        if sleeps:
+            self._sleepers_elsewhere.add(nwk)
+        else:
+            self._sleepers_elsewhere.discard(nwk)
 
     def send(
         self,
@@ -331,6 +343,9 @@ class Nwk:
         # One of ours that comes back is known. One under our address that is not is somebody else's.
         if not self._broadcasts.hear((frame.source, frame.sequence), via, self._timeline.now):
             return
+        if frame.source in self._mac.sleepers and via != frame.source:
+            # It broadcasts through its parent, and that was somebody else.
+            self.on_new_parent(frame.source)
         self._pass_on(frame)
         if self._heeds(frame.destination):
             self._deliver(frame, sealer, via, lqi, rssi)
@@ -389,3 +404,7 @@ class Nwk:
 
 def _ignore(ok: bool) -> None:  # noqa: FBT001 - the shape of an OnDone
     """Nobody waits for a repetition."""
+
+
+def _nobody(_: int) -> None:
+    """Nobody has children yet."""

@@ -224,13 +224,6 @@ class Orphaned:
 
 
 @dataclass(frozen=True, slots=True)
-class NotAskedFor:
-    """A message for a sleeping child was given up, because the child did not ask for it in time."""
-
-    nwk: int
-
-
-@dataclass(frozen=True, slots=True)
 class KeyVerified:
     """Trust Centre only: a device proved its link key (Verify-Key)."""
 
@@ -266,7 +259,6 @@ NodeEvent = (
     | DeviceLeft
     | KeySwitched
     | Orphaned
-    | NotAskedFor
     | KeyVerified
     | RouteRecorded
     | RouteFailed

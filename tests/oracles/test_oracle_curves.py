@@ -10,7 +10,7 @@ import pytest
 from han.security import ecdsa
 from han.security.binary_curve import Point
 from han.security.cbke import Party, SecretKeys
-from han.security.certificate import Certificate48, Certificate74, Root, public_key
+from han.security.certificate import Authority, accept, draft
 from han.security.ecmqv import shared_secret
 from han.security.errors import SignatureError
 from han.security.key_pair import KeyPair
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.oracle
 
 DEVICES, EXCHANGES = 10, 200
 SIGNATURES = 12
-NAME = Eui64.parse("00-DB-12-34-56-78-90-A4")
 ISSUER = Eui64.parse("54-45-53-54-53-45-43-41")
 SOURCE = Path(__file__).parent / "java" / "CurveOracle.java"
 JAR = Path("/usr/share/java/bcprov.jar")
@@ -77,11 +76,6 @@ class House:
         return self.question("multiply", self.octets(scalar), self.generator)
 
 
-def certificate_of(suite, point):
-    kind = Certificate48 if suite is Suite.ONE else Certificate74
-    return kind(point=point, subject=NAME, issuer=ISSUER)
-
-
 @both_suites
 def test_random_exchanges_end_in_the_same_keys_and_proofs_as_with_bouncycastle(suite, bouncy_castle):
     house, curve = House(suite), suite.curve
@@ -112,22 +106,21 @@ def test_random_exchanges_end_in_the_same_keys_and_proofs_as_with_bouncycastle(s
 
 
 @both_suites
-def test_a_certificate_gives_the_public_key_that_bouncycastle_computes(suite, bouncy_castle):
+def test_what_our_authority_issues_has_the_public_key_that_bouncycastle_computes(suite, bouncy_castle):
     house, curve = House(suite), suite.curve
-    authority = house.scalar()
-    (root_point,) = bouncy_castle.ask([house.public(authority)])
-    root = Root.parse(suite, ISSUER, bytes.fromhex(root_point))
+    authority = Authority(suite, ISSUER, KeyPair.draw(curve, house.dice))
+    root = curve.encode(authority.root.public).hex()
     for _ in range(30):
-        share = house.scalar()
-        (point,) = bouncy_castle.ask([house.public(share)])
-        certificate = certificate_of(suite, bytes.fromhex(point))
-        digest = mmo_hash(certificate.to_bytes())
-        private = (int.from_bytes(digest, "big") * share + authority) % curve.order
+        secret = KeyPair.draw(curve, house.dice)
+        blank = draft(suite, Eui64(house.dice.getrandbits(64)))
+        certificate, contribution = authority.issue(blank, secret.public, house.dice)
+        certified = accept(certificate, contribution, secret, authority.root)
+        octets, point = certificate.to_bytes().hex(), certificate.point.hex()
         theirs = bouncy_castle.ask(
-            [house.question("extract", digest.hex(), point, root_point), house.public(private)]
+            [house.question("extract", octets, point, root), house.public(certified.keys.private)]
         )
 
-        assert [curve.encode(public_key(certificate, root)).hex()] * 2 == theirs
+        assert [curve.encode(certified.keys.public).hex()] * 2 == theirs
 
 
 @both_suites

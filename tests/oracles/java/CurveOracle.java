@@ -32,7 +32,7 @@ import org.bouncycastle.util.encoders.Hex;
  * order    CURVE x y                     yes, if the point is on the curve and of prime order, or no
  * cbke     CURVE static ephemeral peer-static peer-ephemeral initiator responder initiator-point responder-point
  *                                        the shared secret, the link key, MACU and MACV; names are EUI-64s
- * extract  CURVE hash point root         hash * point + root
+ * extract  CURVE certificate point root  the public key of an implicit certificate: its hash * point + root
  * sign     CURVE private digest          r and s, with the nonce of RFC 6979 and SHA-256
  * verify   CURVE point digest r s        yes or no
  * </pre>
@@ -69,7 +69,8 @@ public final class CurveOracle {
                 byte[] secret = mqv(number(words[2]), number(words[3]), point(words[4]), point(words[5]));
                 return Hex.toHexString(secret) + " " + confirmed(secret, words[6], words[7], words[8], words[9]);
             case "extract":
-                return hex(point(words[3]).multiply(number(words[2])).add(point(words[4])));
+                BigInteger hash = new BigInteger(1, Mmo.of(Hex.decode(words[2])));
+                return hex(point(words[3]).multiply(hash).add(point(words[4])));
             case "sign":
                 ECDSASigner signer = new ECDSASigner(new HMacDSAKCalculator(new SHA256Digest()));
                 signer.init(true, key(number(words[2])));
@@ -125,6 +126,14 @@ public final class CurveOracle {
     /** AES-MMO of Zigbee's annex B.6, for messages below 2^16 bits, on BouncyCastle's block cipher. */
     private static final class Mmo implements ExtendedDigest {
         private final ByteArrayOutputStream message = new ByteArrayOutputStream();
+
+        static byte[] of(byte[] octets) {
+            Mmo digest = new Mmo();
+            digest.update(octets, 0, octets.length);
+            byte[] result = new byte[16];
+            digest.doFinal(result, 0);
+            return result;
+        }
 
         @Override
         public String getAlgorithmName() {

@@ -131,7 +131,7 @@ def held_alone(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
             raise SurroundingsError(
-                f"the state directory {directory} is in use by process {holder}: stop that hub, or give"
+                f"the state directory {directory} is in use by process {holder}: stop that program, or give"
                 " another --state"
             ) from None
         os.ftruncate(descriptor, 0)

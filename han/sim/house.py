@@ -13,9 +13,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import combinations
 from math import floor
 from random import Random
@@ -35,11 +33,11 @@ from han.sim.air.zep import ZepWriter
 from han.sim.devices.device import Device
 from han.sim.dongle.configuration import KEY_TABLE_SIZE
 from han.sim.dongle.dongle import Dongle
-from han.sim.dongle.flash import Flash
 from han.sim.dongle.houses import NoSuchHouse
 from han.sim.dongle.personality import Personality, plain
 from han.sim.fault import Fault
 from han.sim.home import DONGLE, Home, HomeError, Quirks, read_home
+from han.sim.house_memory import HouseMemory
 from han.sim.node.node import Node
 from han.sim.node.store import NodeStore
 from ota.eui64 import Eui64
@@ -50,14 +48,6 @@ COORDINATOR = 0x8F
 """MAC capability of the dongle's radio."""
 POWER_ON_WITHIN = 3.0
 """Seconds within which the devices of a house come up when its power does."""
-
-
-@dataclass(slots=True)
-class DongleMemory:
-    """What the dongle keeps while it is unplugged: the memory of its stack, and that of its firmware."""
-
-    store: NodeStore = field(default_factory=NodeStore)
-    flash: Flash = field(default_factory=Flash)
 
 
 class House:
@@ -72,7 +62,7 @@ class House:
         loss: share of the receptions that the air loses, 0 to 1.
         serial_loss: share of the writes on the dongle's serial line that are damaged, 0 to 1.
         personality: how the dongle behaves, instead of what the home says.
-        memory: what the dongle remembers from before.
+        memory: what the radios remember from before; by default nothing.
     """
 
     def __init__(
@@ -86,7 +76,7 @@ class House:
         loss: float = 0.0,
         serial_loss: float = 0.0,
         personality: Personality | None = None,
-        memory: DongleMemory | None = None,
+        memory: HouseMemory | None = None,
     ) -> None:
         self.home = home
         self.seed = home.seed if seed is None else seed
@@ -102,7 +92,10 @@ class House:
         if self.links is not None:
             path = Patchy(path, self.links, self.seed)
         self.air = Air(self.timeline, Sniffed(path, self._sniffed), self.links)
-        self.memory = memory or DongleMemory()
+        self.memory = memory or HouseMemory()
+        self.on_memory: Callable[[], None] = lambda: None
+        """Called when a radio has written something to its memory that must survive at once."""
+        kept = self.memory.dongle
         self.node = Node(
             eui64=home.dongle.eui64,
             air=self.air,
@@ -111,19 +104,19 @@ class House:
             facts=self.facts,
             name="dongle",
             capability=COORDINATOR,
-            store=self.memory.store,
+            store=kept.store,
             link_status_period=home.seconds_between_link_statuses,
         )
         self.dongle = Dongle(
             timeline=self.timeline,
             node=self.node,
-            store=self.memory.store,
+            store=kept.store,
             eui64=home.dongle.eui64,
             dice=self._dice("dongle"),
             facts=self.facts,
             personality=personality or personality_of(home),
             faults=home.dongle.faults,
-            flash=self.memory.flash,
+            flash=kept.flash,
             serial_loss=serial_loss,
         )
         self.devices: dict[str, Device] = {
@@ -136,13 +129,16 @@ class House:
                 utc=self.utc,
                 channels=CHANNELS if home.channel is None else (home.channel,),
                 wake=self._wake,
+                memory=self.memory.devices.get(description.name),
                 link_status_period=home.seconds_between_link_statuses,
             )
             for description in home.devices
         }
-        self._watch_keys(self.memory.store, None)
+        self._watch(kept.store, None)
+        kept.flash.on_change = self._written
         for device in self.devices.values():
-            self._watch_keys(device.memory.node, device.name)
+            self.memory.devices[device.name] = device.memory
+            self._watch(device.memory.node, device.name)
         self._power = self._dice("power")
 
     @property
@@ -193,6 +189,12 @@ class House:
         self.dongle.faults.add(*faults)
         self._wake()
 
+    def remember(self) -> HouseMemory:
+        """What every radio remembers, as a power cut of the whole house at this instant would leave it."""
+        for device in self.devices.values():
+            device.remember()
+        return self.memory
+
     def capture(self, file: Sink) -> PcapWriter:
         """Write every frame that a good sniffer in the room hears from now on to an open binary file."""
         channel = self.home.channel or CHANNELS[0]
@@ -209,7 +211,7 @@ class House:
         for device in self.devices.values():
             file.add(link_key(device.description.install_code), f"link key of {device.name}")
             self._learn_keys(device.memory.node, device.name)
-        self._learn_keys(self.memory.store, None)
+        self._learn_keys(self.memory.dongle.store, None)
 
     def _wake(self) -> None:
         if self._pump is not None:
@@ -237,9 +239,17 @@ class House:
         for sniffer in self._sniffers:
             sniffer(flight)
 
-    def _watch_keys(self, store: NodeStore, owner: str | None) -> None:
-        """Learn the keys that a radio comes by; its memory says when it has changed."""
-        store.on_change = partial(self._learn_keys, store, owner)
+    def _watch(self, store: NodeStore, owner: str | None) -> None:
+        """Hear of what a radio writes to its memory, which may be a key."""
+
+        def written() -> None:
+            self._learn_keys(store, owner)
+            self._written()
+
+        store.on_change = written
+
+    def _written(self) -> None:
+        self.on_memory()
 
     def _learn_keys(self, store: NodeStore, owner: str | None) -> None:
         for file in self._key_files:
@@ -283,9 +293,12 @@ def personality_of(home: Home) -> Personality:
 
 
 def build_house(
-    settings: HouseSettings, loop: asyncio.AbstractEventLoop, facts: Facts | None = None
+    settings: HouseSettings,
+    loop: asyncio.AbstractEventLoop,
+    facts: Facts | None = None,
+    memory: HouseMemory | None = None,
 ) -> House:
-    """A house on an event loop, its devices still without power.
+    """A house on an event loop, its devices still without power; ``memory`` is what it knows from before.
 
     Raises:
         HomeError: if there is no such home, or it cannot be used.
@@ -298,6 +311,7 @@ def build_house(
         utc=Utc(loop).at,
         loss=settings.loss,
         serial_loss=settings.serial_loss,
+        memory=memory,
     )
     house.run_on(loop)
     return house

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from socket import gaierror
@@ -25,9 +25,16 @@ from han.sim.dongle.tcp import TcpDoor
 from han.sim.fault import Fault, FaultError, read_fault
 from han.sim.home import DeviceDescription, HomeError, home_names, read_home
 from han.sim.house import House, build_house
+from han.sim.house_memory import MemoryFile
 from hub.cli.live import Live
 from hub.cli.options import pcap_option, zep_insecure_option, zep_option
 from hub.cli.program import exit_statuses, run, show_facts
+from hub.disk import held_alone
+
+MEMORY = "house.json"
+"""The file in a state directory."""
+KEPT_EVERY = 1.0
+"""Seconds."""
 
 _path = click.Path(dir_okay=False, path_type=Path)
 
@@ -112,6 +119,11 @@ def _tcp_place(text: str) -> TcpPlace | None:
 @click.option("--keys", type=_path, help="Write the keys that open the capture to this file.")
 @click.option("--facts", type=_path, help="Write every fact to this file.")
 @click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep what the radios remember in this directory, keys too: the next run goes on from there.",
+)
+@click.option(
     "--fault",
     "faults",
     type=FaultText(),
@@ -128,6 +140,7 @@ def dongle(
     *,
     place: TcpPlace | PtyPlace | None,
     home: str,
+    state: Path | None,
     faults: tuple[Fault, ...],
     labels: bool,
     pcap: Path | None,
@@ -141,6 +154,8 @@ def dongle(
     """Serve the virtual EZSP dongle and the house of devices behind it, until Ctrl-C.
 
     Example: gbhan dongle --listen tcp://127.0.0.1:6638 --home "sim://demo?seed=7"
+
+    Without --state every run is a house fresh from the shop; with it, one whose power was off in between.
 
     A fault is a kind and when it strikes, as in --fault reboot:after=60,seconds=5 or
     --fault dropped-octets:share=0.01. A home file says the same as [[dongle.faults]].
@@ -174,12 +189,18 @@ def dongle(
         raise click.UsageError("where shall the dongle be? --listen tcp://127.0.0.1:6638 or --listen pty")
     live = Live.read(pcap, zep, insecure, as_json=as_json)
     evidence = _Evidence(None if live.on_standard_output else pcap, keys, facts, live)
-    with exit_statuses():
-        run(_serve(place, settings, evidence, as_json=as_json, verbose=verbose))
+    with exit_statuses(), held_alone(state) if state else nullcontext():
+        run(_serve(place, settings, state, evidence, as_json=as_json, verbose=verbose))
 
 
 async def _serve(
-    place: TcpPlace | PtyPlace, settings: HouseSettings, evidence: _Evidence, *, as_json: bool, verbose: bool
+    place: TcpPlace | PtyPlace,
+    settings: HouseSettings,
+    state: Path | None,
+    evidence: _Evidence,
+    *,
+    as_json: bool,
+    verbose: bool,
 ) -> None:
     """Run the house in real time and let hosts in, for ever."""
     loop = asyncio.get_running_loop()
@@ -188,19 +209,51 @@ async def _serve(
     with ExitStack() as files:
         if evidence.facts is not None:
             files.callback(write_facts(facts, files.enter_context(_opened(evidence.facts))))
-        house = build_house(settings, loop, facts)
+        memory = None if state is None else MemoryFile(state / MEMORY, read_home(settings.home))
+        house = build_house(settings, loop, facts, memory.read() if memory else None)
         files.callback(house.stop)
+        if memory is not None:
+            files.enter_context(_kept(house, memory))
         if evidence.pcap is not None:
             house.capture(files.enter_context(_opened_binary(evidence.pcap)))
         files.enter_context(evidence.live.follow(house))
         if evidence.keys is not None:
             house.write_keys(files.enter_context(_key_file(evidence.keys)))
         async with AsyncExitStack() as doors:
+            # Whoever hears of the door may knock at once: by then the dongle is up, as one plugged in before.
+            await asyncio.sleep(house.dongle.personality.boot_time)
             where = await doors.enter_async_context(_door(place, house))
             facts.say("dongle", "door.open", url=where, home=house.home.name)
             _introduce(house, where)
             house.power_on()
             await asyncio.Event().wait()
+
+
+@contextmanager
+def _kept(house: House, memory: MemoryFile) -> Iterator[None]:
+    """Write down what the radios remember: at once what must survive, the rest every second and last."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def keep() -> None:
+        try:
+            memory.keep(house.remember())
+        except SurroundingsError as error:  # a disk that refuses is no reason for a house to end
+            house.facts.say("house", "memory.not-kept", why=str(error))
+
+    def keep_on() -> None:
+        nonlocal timer
+        keep()
+        timer = loop.call_later(KEPT_EVERY, keep_on)
+
+    house.on_memory = keep
+    keep_on()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+        keep()
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from han.facts import Fact
 from han.security.install_code import link_key
 from han.sim.home import Certificate, Home, parse_home, read_home
 from han.sim.house import House
+from han.sim.house_memory import HouseMemory
 from han.sim.node.node import Node
 from han.sim.node.service import (
     DeviceAnnounced,
@@ -29,6 +30,7 @@ from han.sim.node.service import (
     SendStatus,
     SimpleDescriptor,
 )
+from han.sim.node.store import NodeStore
 from han.zcl import (
     KEY_ESTABLISHMENT_CLUSTER,
     OTA_CLUSTER,
@@ -78,6 +80,7 @@ class PlainHub:
         server: OtaServer | None = None,
         profile: int = SMART_ENERGY_PROFILE,
         suites: Sequence[int] = (1, 2),
+        store: NodeStore | None = None,
     ) -> None:
         self.house = house
         self.profile = profile
@@ -98,6 +101,7 @@ class PlainHub:
             facts=house.facts,
             name="hub",
             capability=0x8F,
+            store=store,
         )
         self.node.endpoints[HUB_ENDPOINT] = SimpleDescriptor(
             profile, 0x0500, 0, (0x0000, OTA_CLUSTER, TUNNELLING_CLUSTER, KEY_ESTABLISHMENT_CLUSTER), ()
@@ -255,11 +259,13 @@ class World:
         loss: float = 0.0,
         profile: int = SMART_ENERGY_PROFILE,
         hub_suites: Sequence[int] = (1, 2),
+        memory: HouseMemory | None = None,
+        hub_store: NodeStore | None = None,
     ) -> None:
-        self.house = House(home or read_home("demo"), seed=seed, loss=loss)
+        self.house = House(home or read_home("demo"), seed=seed, loss=loss, memory=memory)
         self.facts: list[Fact] = []
         self.house.facts.subscribe(self.facts.append)
-        self.hub = PlainHub(self.house, profile=profile, suites=hub_suites)
+        self.hub = PlainHub(self.house, profile=profile, suites=hub_suites, store=hub_store)
 
     def __getitem__(self, name: str):
         return self.house.devices[name]

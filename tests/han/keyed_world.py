@@ -132,9 +132,9 @@ class KeyedWorld:
 
     def key_in_dongle(self, name: str) -> bytes | None:
         """The link key that the dongle's key table holds for a device."""
-        if self.eui64(name) not in self.house.memory.flash.link_keys.values():
+        if self.eui64(name) not in self.house.memory.dongle.flash.link_keys.values():
             return None
-        return self.house.memory.store.link_keys[self.eui64(name)].key
+        return self.house.memory.dongle.store.link_keys[self.eui64(name)].key
 
     def key_in_device(self, name: str) -> bytes:
         """The link key with the Trust Centre that the device holds."""

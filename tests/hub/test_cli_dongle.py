@@ -100,6 +100,40 @@ def test_a_capture_on_standard_output_begins_at_once_and_ends_the_dongle_with_it
 
 
 @pytest.mark.bench
+def test_what_the_radios_remember_is_kept_for_its_owner_alone_and_found_again(tmp_path):
+    where, state = ("--listen", "tcp://127.0.0.1:0"), ("--state", str(tmp_path / "house"))
+    for boots in (0, 1):
+        with served(*where, *state) as (process, fact):
+            memory = tmp_path / "house" / "house.json"
+            assert json.loads(memory.read_text())["dongle"]["flash"]["boots"] == boots
+            assert memory.stat().st_mode & 0o777 == 0o600
+            host, _, port = fact["url"].removeprefix("tcp://").rpartition(":")
+            assert RSTACK in answer_to_rst(host, int(port))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE) == 0
+
+
+def test_the_memory_of_another_house_is_refused(tmp_path):
+    (tmp_path / "house.json").write_text("{}")
+    (tmp_path / "house.json").chmod(0o600)
+
+    status, said = outcome_of("--listen", "tcp://127.0.0.1:0", "--state", str(tmp_path))
+
+    assert status == 2
+    assert "holds no memory of a house" in said
+
+
+@pytest.mark.bench
+def test_two_programs_do_not_share_a_memory(tmp_path):
+    arguments = ("--listen", "tcp://127.0.0.1:0", "--state", str(tmp_path))
+    with served(*arguments):
+        status, said = outcome_of(*arguments)
+
+    assert status == 3
+    assert "in use by process" in said
+
+
+@pytest.mark.bench
 def test_a_pseudo_terminal_is_named(tmp_path):
     with served("--listen", "pty", "--home", "ppmid") as (_, fact):
         assert fact["url"].startswith("/dev/")

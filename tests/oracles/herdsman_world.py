@@ -62,10 +62,19 @@ class Desk:
         self.capture, self.keys = folder / "air.pcap", folder / "air.keys"
         self.device = read_home(str(HOME)).devices[0]
         self._node = node
+        kept = ["--state", str(folder / "house")]
         evidence = ["--pcap", str(self.capture), "--keys", str(self.keys)]
         self.dongle = Follower(
             "gbhan dongle",
-            ["dongle", "--listen", "tcp://127.0.0.1:0", "--home", f"sim://{HOME}?{settings}", *evidence],
+            [
+                "dongle",
+                "--listen",
+                "tcp://127.0.0.1:0",
+                "--home",
+                f"sim://{HOME}?{settings}",
+                *kept,
+                *evidence,
+            ],
             folder / "dongle.log",
             "door.open",
         )
@@ -74,7 +83,7 @@ class Desk:
     def script(self, image: Path | None = None, *, code: str | None = None, **options: float) -> Script:
         """The script, ready to be started: without an image it updates nothing."""
         code = bytes(self.device.install_code).hex() if code is None else code
-        door = next(fact for fact in self.dongle.facts if fact.what == "door.open")
+        door = next(fact for fact in reversed(self.dongle.facts) if fact.what == "door.open")
         arguments = [door.url, str(self.folder / "herdsman"), str(self.device.eui64), code]
         if image is not None:
             arguments.append(str(image))

@@ -195,12 +195,22 @@ async def test_a_device_whose_install_code_was_typed_wrong_stays_outside(node, t
         assert world.dongle.count("device.join-failed") >= 1
 
 
-async def test_a_herdsman_whose_dongle_is_gone_says_so(node, image, tmp_path):
+async def test_a_house_that_is_killed_comes_back_with_its_network_and_the_update_goes_on(
+    node, image, tmp_path
+):
     async with desk(node, tmp_path) as world:
-        script = world.script(image, pace=20)
-        await script.start()
-        await blocks(world, 20)
+        first = world.script(image, pace=20)
+        await first.start()
+        await blocks(world, 80)
         await world.dongle.kill()
+        assert await first.ended() == 1
+        assert first.told[-1] == {"what": "failed", "why": "the dongle is gone"}
 
-        assert await script.ended() == 1
-        assert script.told[-1] == {"what": "failed", "why": "the dongle is gone"}
+        lived = len(world.dongle.facts)
+        await world.dongle.start()
+        second = world.script(image, pace=0)
+        assert await second.run() == 0, second.last_words()
+
+        assert second.of("network")[0]["start"] == "resumed"
+        assert world.dongle.count("join.associated", since=lived) == 0
+        assert second.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]

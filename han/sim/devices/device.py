@@ -206,6 +206,10 @@ class Device:
             self._facts.say(self.name, "device.off")
         self._wake()
 
+    def remember(self) -> None:
+        """Bring the memory to what a power cut at this instant would leave of it."""
+        self.firmware.remember()
+
     def _joined(self) -> None:
         if self._establishment is None:
             self._attachment.find_server()

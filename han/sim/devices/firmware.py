@@ -111,6 +111,10 @@ class Firmware:
     def stop(self) -> None:
         """The hub or the power is gone. What was stored so far stays stored."""
         self._upgrade.stop()
+        self.remember()
+
+    def remember(self) -> None:
+        """Bring the memory up to date with the download that is under way."""
         self._memory.download = self._upgrade.machine.stored
 
     def attributes(self) -> dict[int, AttributeValue]:

@@ -6,10 +6,12 @@ is under way survive, as they do on real devices: a meter whose power fails does
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from han.sim.node.store import NodeStore
 from ota.client import StoredDownload
+from ota.image import ImageKey
 
 CommandName = tuple[int, bytes]
 """What tells one Activate Firmware command from another: originator counter and Manufacturer Image Hash."""
@@ -33,3 +35,48 @@ class Memory:
     """The one that was obeyed last."""
     unsent: tuple[bytes, ...] = ()
     """GBCS messages that have not reached the Communications Hub yet, oldest first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values. Holds keys: keep it from other people's eyes."""
+        download = self.download
+        return {
+            "node": self.node.to_dict(),
+            "file_version": self.file_version,
+            "established_key": None if self.established_key is None else self.established_key.hex(),
+            "download": None
+            if download is None
+            else {"key": asdict(download.key), "size": download.size, "data": download.data.hex()},
+            "activating": _plain(self.activating),
+            "activated_by": _plain(self.activated_by),
+            "unsent": [message.hex() for message in self.unsent],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """What ``to_dict`` gave, read back as after a power cut.
+
+        Raises:
+            KeyError, ValueError, TypeError, AttributeError: if it is not what ``to_dict`` gives.
+        """
+        key, download = data["established_key"], data["download"]
+        return cls(
+            node=NodeStore.from_dict(data["node"]),
+            file_version=data["file_version"],
+            established_key=None if key is None else bytes.fromhex(key),
+            download=None
+            if download is None
+            else StoredDownload(
+                ImageKey(**download["key"]), download["size"], bytes.fromhex(download["data"])
+            ),
+            activating=_command_name(data["activating"]),
+            activated_by=_command_name(data["activated_by"]),
+            unsent=tuple(bytes.fromhex(message) for message in data["unsent"]),
+        )
+
+
+def _plain(name: CommandName | None) -> list[int | str] | None:
+    return None if name is None else [name[0], name[1].hex()]
+
+
+def _command_name(plain: list[Any] | None) -> CommandName | None:
+    return None if plain is None else (plain[0], bytes.fromhex(plain[1]))

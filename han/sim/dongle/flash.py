@@ -7,7 +7,8 @@ firmware keeps beside it. Both are plain values that a house holds while no host
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from ota.eui64 import Eui64
 
@@ -57,3 +58,43 @@ class Flash:
         self.link_keys.clear()
         self.unheeded.clear()
         self.changed()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values. Holds keys: keep it from other people's eyes."""
+        security = self.security
+        return {
+            "network": None if self.network is None else asdict(self.network),
+            "security": None
+            if security is None
+            else {
+                "bitmask": security.bitmask,
+                "trust_centre": security.trust_centre.hex,
+                "preconfigured_key": security.preconfigured_key.hex(),
+                "network_key": security.network_key.hex(),
+                "network_key_sequence": security.network_key_sequence,
+            },
+            "link_keys": {str(index): partner.hex for index, partner in self.link_keys.items()},
+            "boots": self.boots,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """What ``to_dict`` gave.
+
+        Raises:
+            KeyError, ValueError, TypeError, AttributeError: if it is not what ``to_dict`` gives.
+        """
+        flash = cls()
+        if (network := data["network"]) is not None:
+            flash.network = FormedNetwork(**network)
+        if (security := data["security"]) is not None:
+            flash.security = SecuritySettings(
+                bitmask=security["bitmask"],
+                trust_centre=Eui64.parse(security["trust_centre"]),
+                preconfigured_key=bytes.fromhex(security["preconfigured_key"]),
+                network_key=bytes.fromhex(security["network_key"]),
+                network_key_sequence=security["network_key_sequence"],
+            )
+        flash.link_keys = {int(index): Eui64.parse(partner) for index, partner in data["link_keys"].items()}
+        flash.boots = data["boots"]
+        return flash

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from sleepy_home import NEW, offsets, said, sleepy_home, update, wait_for
 
@@ -78,3 +81,45 @@ async def test_a_gas_meter_that_sleeps_through_the_switch_comes_back_and_is_upda
         gsme = stage.house.devices["gsme"].node
         assert gsme.network.network_key == stage.house.node.network.network_key
     assert "unsecured rejoin" in {fact.arrival for fact in said(told, "join.keyed", "hub")}
+
+
+async def test_a_device_that_moves_to_another_address_in_its_download_is_followed():
+    """The PPMID, a router, takes another address by itself; the gas meter comes back under another one."""
+    async with sleepy_home() as (stage, told):
+        house = stage.house
+        ppmid, gsme = house.devices["ppmid"].node, house.devices["gsme"].node
+        _, request = await update(stage, "ppmid", 60_000)
+        await wait_for(stage, "ota.block", "ppmid", 50)
+        before = ppmid.nwk
+        ppmid.change_address()
+        outcome = await stage.dsp.finished(request)
+        assert [device.result.value for device in outcome.devices] == ["activated"]
+        assert ppmid.nwk != before
+
+        _, request = await update(stage, "gsme", 20_000)
+        await wait_for(stage, "ota.block", "gsme", 50)
+        before = gsme.nwk
+        gsme.store.network = replace(gsme.store.network, nwk=before ^ 0x0101)
+        house.node.remove(gsme.eui64, rejoin=True)
+        outcome = await stage.dsp.finished(request)
+        assert [device.result.value for device in outcome.devices] == ["transferred"]
+        assert gsme.nwk != before
+
+    moved = {fact.device: fact.nwk for fact in said(told, "device.moved", "hub")}
+    assert set(moved) == {str(ppmid.eui64), str(gsme.eui64)}
+    for name in ("gsme", "ppmid"):
+        assert offsets(told, name) == sorted(set(offsets(told, name))), "on it went at its offset"
+
+
+async def test_a_gas_meter_that_is_removed_in_its_sleep_stays_out():
+    """It cannot be told. When it wakes it is refused, told to leave, and finds no way back."""
+    async with sleepy_home() as (stage, told):
+        hub, gsme = stage.mains.hub._house, stage.house.devices["gsme"]
+        await hub.remove(gsme.eui64)
+        assert said(told, "device.unreachable", "hub")
+        await asyncio.sleep(2 * 86_400.0)
+
+        assert not gsme.is_attached
+        assert gsme.node.nwk is None
+        assert gsme.eui64 not in [device.eui64 for device in hub.devices]
+    assert said(told, "device.dismissed", "hub"), "it was told as soon as it spoke"

@@ -104,6 +104,9 @@ class RadioSettings:
         adopt: take over a network that this hub did not form.
         reform: replace whatever network is there by a new one.
         further_clusters: what the hub's endpoint names as served beside its own: stub clusters.
+        unsecured_rejoins: whether a device that lost the network key gets it again under its link key.
+            Without that a device which sleeps through a change of the key is lost until it is admitted anew,
+            as Smart Energy gives the next key only to those that listen.
         watchdog_period: seconds between two questions whether the dongle lives.
         source_routing: be a concentrator: ask every device, every minute, for the way to it, and send along
             that way. Off as in zigpy and bellows: a house of one hop has no use for it, and each relay on a
@@ -116,6 +119,7 @@ class RadioSettings:
     state: Path | None = None
     adopt: bool = False
     reform: bool = False
+    unsecured_rejoins: bool = True
     further_clusters: tuple[int, ...] = ()
     watchdog_period: float = 10.0
     source_routing: bool = False
@@ -237,7 +241,8 @@ async def _connected(
         listener,
         settings.watchdog_period,
         settings.fragments,
-        settings.further_clusters,
+        unsecured_rejoins=settings.unsecured_rejoins,
+        further_clusters=settings.further_clusters,
     )
     await stack.connect()
     return stack

@@ -128,6 +128,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         listener: told everything that the radio hears.
         watchdog_period: seconds between bellows' questions whether the dongle lives. bellows' own is 10; in
             two idle weeks of simulation that would be 120 000 questions.
+        unsecured_rejoins: see `han.radio.RadioSettings`.
         further_clusters: what our endpoint names as served beside our own.
         fragments: how long messages travel.
     """
@@ -138,9 +139,12 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         listener: Listener,
         watchdog_period: float,
         fragments: FragmentSettings,
+        *,
+        unsecured_rejoins: bool = True,
         further_clusters: tuple[int, ...] = (),
     ) -> None:
         super().__init__(config)
+        self._unsecured_rejoins = unsecured_rejoins
         self._further_clusters = further_clusters
         self._watchdog_period = watchdog_period
         self._listener = listener
@@ -174,7 +178,9 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
 
     async def start_network(self) -> None:
         """Start it under policies in the words of the dongle's version, which is known only now."""
-        self.config[bellows.config.CONF_EZSP_POLICIES] = trust_centre_policy.policies(self.ezsp_version)
+        self.config[bellows.config.CONF_EZSP_POLICIES] = trust_centre_policy.policies(
+            self.ezsp_version, unsecured_rejoins=self._unsecured_rejoins
+        )
         await super().start_network()
 
     async def connect(self) -> None:
@@ -382,7 +388,9 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         if not trust_centre_policy.has_transient_keys(self.ezsp_version):
             # bellows passes over the key in silence; the Trust Centre looks into its key table as well.
             await self.key_table.put(eui64, link_key)
-        policy = trust_centre_policy.install_codes_only(self.ezsp_version)
+        policy = trust_centre_policy.install_codes_only(
+            self.ezsp_version, unsecured_rejoins=self._unsecured_rejoins
+        )
         is_set_by_bellows = self.ezsp_version >= trust_centre_policy.SET_BY_BELLOWS_FROM
         if not is_set_by_bellows:
             await self._set_joining(policy)
@@ -437,7 +445,8 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
 
     async def close_joining(self) -> None:
         """Back to the policy at rest, which bellows never restores after an install code."""
-        await self._set_joining(trust_centre_policy.closed(self.ezsp_version))
+        policy = trust_centre_policy.closed(self.ezsp_version, unsecured_rejoins=self._unsecured_rejoins)
+        await self._set_joining(policy)
         await self.permit_ncp(0)
 
     async def _set_joining(self, policy: int) -> None:

@@ -176,3 +176,19 @@ async def test_no_key_shows_in_a_fact(world):
     for key in (before, network_keys(world)["dongle"]):
         assert key.hex() not in told
         assert repr(key) not in told
+
+
+@pytest.mark.parametrize("ezsp", [7, 13])
+async def test_where_unsecured_rejoins_are_forbidden_who_missed_the_key_stays_out(tmp_path, ezsp):
+    async with keyed_world(new_house(home("one", "two", ezsp=ezsp)), tmp_path) as world:
+        await world.start(unsecured_rejoins=False)
+        await world.admit_and_switch_on("one", "two")
+        world.house.devices["two"].power_off()
+        await asyncio.sleep(300.0)
+        await world.hub.switch_network_key()
+        world.house.devices["two"].power_on()
+        await asyncio.sleep(7200.0)
+
+        assert not world.house.devices["two"].is_attached
+        assert world.facts("join.refused")
+        assert world.house.devices["one"].is_attached

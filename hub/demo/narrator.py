@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from han.facts import Fact
+from han.security.suite import Suite
 
 _TRANSFER = {
     0: "transferred",
@@ -83,7 +84,20 @@ class Narrator:
         self._full = full
         self._joined_so_far: dict[str, None] = {}
         self._all_joined = False
+        self._keyed_so_far: dict[str, None] = {}
         self._asked: set[tuple[str, ...]] = set()
+        self._tellers: dict[tuple[str, str], Callable[[Fact], Line | None]] = {
+            ("hub", "device.joined"): self._joined,
+            ("hub", "keys.established"): self._keyed,
+            ("dsp", "request.accepted"): self._accepted,
+            ("dsp", "request.refused"): self._refused,
+            ("hub", "slot.stored"): self._stored,
+            ("hub", "slot.preempted"): self._preempted,
+            ("hub", "ota.started"): self._started,
+            ("dsp", "alert.received"): self._alert,
+            ("dsp", "request.ended"): self._ended,
+            ("story", "story"): self._story,
+        }
 
     def hear(self, fact: Fact) -> None:
         """Tell what this fact has to say, if anything."""
@@ -98,29 +112,8 @@ class Narrator:
 
     def _short(self, fact: Fact) -> Line | None:
         """A line, or None where the short story has nothing to say."""
-        teller: Callable[[Fact], Line | None]
-        match fact.who, fact.what:
-            case "hub", "device.joined":
-                teller = self._joined
-            case "dsp", "request.accepted":
-                teller = self._accepted
-            case "dsp", "request.refused":
-                teller = self._refused
-            case "hub", "slot.stored":
-                teller = self._stored
-            case "hub", "slot.preempted":
-                teller = self._preempted
-            case "hub", "ota.started":
-                teller = self._started
-            case "dsp", "alert.received":
-                teller = self._alert
-            case "dsp", "request.ended":
-                teller = self._ended
-            case "story", "story":
-                teller = self._story
-            case _:
-                return None
-        return teller(fact)
+        teller = self._tellers.get((fact.who, fact.what))
+        return None if teller is None else teller(fact)
 
     def _joined(self, fact: Fact) -> Line | None:
         self._joined_so_far.setdefault(fact.device)
@@ -129,6 +122,16 @@ class Narrator:
         self._all_joined = True
         names = ", ".join(self._names.device(device) for device in self._joined_so_far)
         return Line(fact.at, "CH", f"admitted, each by its install code: {names}")
+
+    def _keyed(self, fact: Fact) -> Line | None:
+        # A device may establish another key later, which is no news.
+        if fact.device in self._keyed_so_far:
+            return None
+        self._keyed_so_far.setdefault(fact.device)
+        if len(self._keyed_so_far) != len(self._names.devices):
+            return None
+        suite = Suite[fact.suite]
+        return Line(fact.at, "CH", f"shares a link key with each of them, by certificate ({suite})")
 
     def _accepted(self, fact: Fact) -> Line | None:
         # What an 11.2 or 11.3 comes to says enough, and so does a repetition.

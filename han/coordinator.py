@@ -39,6 +39,7 @@ from han.discovery import Discovered
 from han.errors import HanError, OurError, SurroundingsError, TheirError
 from han.establishment import Agreed, Establishment, Hands, Outcome
 from han.facts import Facts
+from han.key_table import WANTED_ROWS
 from han.network_memory import Network, NetworkMemory
 from han.radio import NetworkSettings, RadioSettings, open_radio
 from han.radio_errors import (
@@ -166,6 +167,7 @@ class Coordinator:
         self._endpoints: dict[tuple[Eui64, int], int] = {}
         self._strangers: dict[int, Eui64 | None] = {}
         self._expected: dict[Eui64, _Expected] = {}
+        self._key_rows = WANTED_ROWS
         self._stack: Stack | None = None
         self._is_switching_key = False
         self._network: Network | None = None
@@ -315,6 +317,7 @@ class Coordinator:
         self._expected[eui64] = _Expected(self._now() + seconds, key)
         self._facts.say("hub", "join.open", device=str(eui64), device_type=device_type, seconds=seconds)
         self._close_joining_in(seconds)
+        self._say_if_keys_lack_rows()
         return device
 
     async def remove(self, eui64: Eui64) -> None:
@@ -804,8 +807,20 @@ class Coordinator:
         if stack is None:
             return
         with contextlib.suppress(RadioBusy, RadioGone, DeliveryFailed), self._asking(stack):
+            self._key_rows = await stack.key_table.rows()
+            self._say_if_keys_lack_rows()
             await self._compare_keys(stack)
             await self._expect_again(stack)
+
+    def _say_if_keys_lack_rows(self) -> None:
+        """Say in time that the key table is too small, and not only once a device's key is refused."""
+        devices = sum(device.establishes_keys for device in self._roll.devices)
+        if devices > self._key_rows:
+            why = (
+                f"the dongle's key table has {self._key_rows} rows, and {devices} devices need one each:"
+                " remove those that are not used any more, or take a dongle with a larger table"
+            )
+            self._facts.say("radio", "keys.no-room", rows=self._key_rows, devices=devices, why=why)
 
     async def _reopen(self, old: Stack) -> None:
         """Bring the same network up again, as often as it takes."""

@@ -44,10 +44,14 @@ class KeyTable:
 
     async def grow(self) -> None:
         """Ask for as many rows as we want, before the network is up; what a dongle cannot give it refuses."""
-        table = ezsp.EzspConfigId.CONFIG_KEY_TABLE_SIZE
-        _, rows = await self._dongle.getConfigurationValue(configId=table)
-        if rows < WANTED_ROWS:
+        if await self.rows() < WANTED_ROWS:
+            table = ezsp.EzspConfigId.CONFIG_KEY_TABLE_SIZE
             await self._dongle.setConfigurationValue(configId=table, value=WANTED_ROWS)
+
+    async def rows(self) -> int:
+        """How many devices can have a key at a time."""
+        _, rows = await self._dongle.getConfigurationValue(configId=ezsp.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+        return int(rows)
 
     async def put(self, eui64: Eui64, key: bytes) -> None:
         """Set the key of a device, in place of any that it had.
@@ -89,8 +93,7 @@ class KeyTable:
         if row is not None:
             return row
         # Zeros finding an empty row is documented, but not seen on every firmware: look for ourselves.
-        _, rows = await self._dongle.getConfigurationValue(configId=ezsp.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
-        for candidate in range(rows):
+        for candidate in range(await self.rows()):
             answer = await self._dongle.exportLinkKeyByIndex(index=candidate)
             # The status stands last up to version 13 and first from 14 on.
             if ezsp.sl_Status.OK not in (answer[0], answer[-1]):

@@ -103,6 +103,7 @@ _TOLD = frozenset(
         "radio.lost",
         "radio.back",
         "radio.unreachable",
+        "keys.no-room",
         "network.formed",
         "network.resumed",
         "join.open",

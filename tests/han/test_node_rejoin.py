@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from node_neighbourhood import (
     END_DEVICE,
@@ -25,13 +27,20 @@ from han.sim.node.service import (
     JoinDecision,
     JoinStatus,
     KeySwitched,
+    NetworkDown,
     NoLinkKey,
     Orphaned,
+    SendRequest,
     SendStatus,
 )
 from han.sim.node.trust import JoinPolicy
+from han.sim.wire import zdo
 from han.sim.wire.aps_commands import SwitchKey, TransportNetworkKey
 from han.sim.wire.mac import fcs
+from han.sim.wire.nwk import FrameType as NwkFrameType
+from han.sim.wire.nwk import NwkFrame
+from han.sim.wire.nwk_commands import Leave
+from ota.eui64 import Eui64
 
 NEXT_KEY = bytes(range(0xC0, 0xD0))
 OPEN_TO_REJOINS = JoinPolicy(allow_joins=False, allow_unsecured_rejoins=True)
@@ -336,3 +345,163 @@ def test_a_message_that_waits_for_a_sleeper_is_sealed_under_the_key_of_its_depar
     hub.trust.switch_key()
     street.run_until(lambda: bool(street.messages["ppmid"]), 20.0)
     assert device.network.network_key == NEXT_KEY
+
+
+# Leaving
+
+
+def ask_to_leave(street: Neighbourhood, hub: Node, to: Node, request: zdo.MgmtLeaveRequest) -> int | None:
+    """Send a Mgmt_Leave_req and give the status of its answer."""
+    street.zdo["hub"].clear()
+    to._poller.attend()
+    sent = SendRequest(to.nwk, 0, request.CLUSTER, 0, 0, zdo.encode(1, request))
+    hub.send(sent, lambda _: None)
+    street.timeline.run(street.timeline.now + 5.0)
+    answers = [one for one in street.zdo["hub"] if one.cluster == zdo.MgmtLeaveResponse.CLUSTER]
+    return answers[0].payload[1] if answers else None
+
+
+@pytest.mark.parametrize("capability", [ROUTER, SLEEPY])
+def test_a_device_that_is_asked_to_leave_is_gone_for_good(capability):
+    street, hub, device = street_with(capability)
+    assert ask_to_leave(street, hub, device, zdo.MgmtLeaveRequest(device.eui64)) == 0
+    assert device.store.network is None
+    assert updates(street)[-1] == (DeviceUpdate.DEVICE_LEFT, JoinDecision.NO_ACTION)
+    assert device.eui64 not in hub.store.children
+    street.timeline.run(street.timeline.now + 3600.0)
+    assert street.events["ppmid"][-1] == NetworkDown(left=True)
+
+
+@pytest.mark.parametrize("capability", [ROUTER, SLEEPY])
+def test_a_device_that_is_asked_to_leave_and_rejoin_keeps_its_network(capability):
+    street, hub, device = street_with(capability)
+    before = updates(street)
+    assert ask_to_leave(street, hub, device, zdo.MgmtLeaveRequest(device.eui64, rejoin=True)) == 0
+    assert street.events["ppmid"][-1] == Orphaned("told to leave and rejoin")
+    assert updates(street) == before, "who comes back has not left"
+    assert device.eui64 in hub.store.children
+    assert street.come_back(device).ok
+    assert street.send(device, hub, b"back") is SendStatus.OK
+
+
+def test_a_router_sends_its_child_away_when_asked_to():
+    street, hub, device = street_with(SLEEPY)
+    other = street.node("esme", ROUTER)
+    hub.trust.policy = JoinPolicy()
+    hub.permit(60)
+    street.join(hub, other)
+    device._poller.attend()
+    assert ask_to_leave(street, other, hub, zdo.MgmtLeaveRequest(device.eui64)) is None
+    assert device.nwk is None
+
+
+def test_whoever_is_nobodys_child_is_not_found():
+    street, hub, device = street_with(ROUTER)
+    assert ask_to_leave(street, hub, device, zdo.MgmtLeaveRequest(Eui64(0x1234))) == 0x81
+    assert device.is_up
+
+
+def test_a_leave_from_somebody_else_is_not_obeyed():
+    street, hub, device = street_with()
+    other = street.node("esme", ROUTER)
+    hub.trust.policy = JoinPolicy()
+    hub.permit(60)
+    street.join(hub, other)
+    for leave in (Leave(request=True), Leave(request=True, rejoin=True)):
+        other._nwk.send(
+            device.nwk,
+            leave.to_bytes(),
+            lambda _: None,
+            frame_type=NwkFrameType.COMMAND,
+            radius=1,
+            named=True,
+        )
+        street.timeline.run(street.timeline.now + 1.0)
+    assert device.is_up
+    assert not [event for event in street.events["ppmid"] if isinstance(event, Orphaned)]
+
+
+def test_a_frame_of_ours_that_is_played_back_is_not_heard():
+    street, hub, device = street_with()
+    street.send(hub, device, b"hello")
+    [ours, *_] = [one.psdu for one in street.flights[::-1] if one.sender is hub._mac and len(one.psdu) > 40]
+    reflected = bytearray(ours[:-2])
+    reflected[5:9] = b"\x00\x00\x34\x12"  # to us, from an address that nobody has
+    before = hub.store.to_dict()["addresses"]
+    Replayer(street.air).send(bytes(reflected) + fcs(bytes(reflected)))
+    street.timeline.run(street.timeline.now + 1.0)
+    assert "a frame of ours, played back" in street.why()
+    assert hub.store.to_dict()["addresses"] == before
+
+
+def test_a_leave_in_plain_is_not_obeyed():
+    street, hub, device = street_with()
+    frame = NwkFrame(NwkFrameType.COMMAND, device.nwk, 0x0000, 1, 9, Leave(request=True).to_bytes())
+    hub._mac.send_data(device.nwk, frame.to_bytes(), lambda _: None)
+    street.timeline.run(street.timeline.now + 1.0)
+    assert device.is_up
+    assert "not secured" in street.why()
+
+
+def trace(seed: int) -> list[tuple[float, bytes]]:
+    """What is on the air while a sleeper joins, talks, misses a change of the key and comes back."""
+    street, hub, device = street_with(SLEEPY, seed=seed, path=Lossy(Clear(), rate=0.05, seed=seed))
+    for number in range(5):
+        street.send(device, hub, bytes((number,)))
+    street.timeline.run(street.timeline.now + 3600.0)
+    change_key(street, hub)
+    while not street.come_back(device, secured=False).ok:
+        pass
+    return [(flight.start, flight.psdu) for flight in street.flights]
+
+
+def test_the_same_seed_gives_the_same_life_to_the_octet():
+    assert trace(7) == trace(7)
+    assert trace(7) != trace(8)
+
+
+def mutated(psdu: bytes, dice: random.Random) -> bytes:
+    """A frame with octets turned, replaced, lost and added, whose check sequence is right all the same."""
+    octets = bytearray(psdu[:-2])
+    for _ in range(dice.randrange(1, 4)):
+        where = dice.randrange(3, len(octets))
+        match dice.randrange(4):
+            case 0:
+                octets[where] ^= 1 << dice.randrange(8)
+            case 1:
+                octets[where] = dice.randrange(256)
+            case 2:
+                octets[where:where] = dice.randbytes(dice.randrange(1, 4))
+            case _:
+                del octets[max(where, 5) :]
+    octets = octets[:125]
+    return bytes(octets) + fcs(bytes(octets))
+
+
+def test_ten_thousand_mutated_frames_change_nothing_for_parent_or_child():
+    """Every frame of a sleeper's life with bits turned, octets lost, added and swapped, to either end."""
+    street, hub, device = street_with(SLEEPY)
+    change_key(street, hub)
+    street.come_back(device, secured=False)
+    street.send(device, hub, b"hello", aps_security=True)
+    street.timeline.run(street.timeline.now + 30.0)
+    dice = random.Random(7)
+    genuine = [one.psdu for one in street.flights if len(one.psdu) > 5]
+    before = {node.name: node.store.to_dict() for node in (hub, device)}
+    heard = {name: len(messages) for name, messages in street.messages.items()}
+    device._mac.listen_when_idle(True)
+    for number in range(10_000):
+        psdu = mutated(dice.choice(genuine), dice)
+        for node in (hub, device):
+            node._mac.receive(psdu, 255, -40)
+        if number % 50 == 0:
+            street.timeline.run(street.timeline.now + 0.2)
+    street.timeline.run(street.timeline.now + 30.0)
+    device._mac.listen_when_idle(False)
+
+    after = {node.name: node.store.to_dict() for node in (hub, device)}
+    for name in before:
+        for kept in ("network", "alternate_keys", "trust_centre", "link_keys", "children", "addresses"):
+            assert after[name][kept] == before[name][kept], (name, kept)
+    assert {name: len(messages) for name, messages in street.messages.items()} == heard
+    assert street.send(device, hub, b"unharmed", aps_security=True) is SendStatus.OK

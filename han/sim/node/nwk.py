@@ -368,6 +368,10 @@ class Nwk:
             self._station.drop("nwk", "no network key yet", source=frame.source)
             return None
         auxiliary = NwkAuxiliary.parse(frame.payload)
+        if auxiliary.source == self._station.eui64:
+            # Whoever passes a frame on seals it anew, so nobody but us seals with our name.
+            self._station.drop("nwk", "a frame of ours, played back", source=frame.source)
+            return None
         heard = self._store.heard
         # Judged before any decryption: a replayed frame would decrypt well.
         fresh_key = auxiliary.key_sequence != self._key_sequence

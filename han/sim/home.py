@@ -130,9 +130,10 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     A device that `sleeps` is no router: its radio is off while idle, and every `poll_period` it asks its
     parent what waits for it. A GB gas meter does that every half hour, to spare its battery; others are given
     the five minutes of a widespread stack. While it talks it asks four times a second.
-    A device with a ``lab`` certificate establishes a link key (CBKE) under one of its cryptographic `suites`
-    and protects what Smart Energy protects; one with ``none`` does neither. Home Automation knows neither.
-    `establishment` says how it conducts itself while it does the former.
+    A device with a ``lab`` certificate (by another authority if the home names one) establishes a link key
+    (CBKE) under one of its cryptographic `suites` and protects what Smart Energy protects; one with ``none``
+    does neither. Home Automation knows neither. `establishment` says how it conducts itself while it does the
+    former.
     """
 
     kind: Kind
@@ -227,8 +228,9 @@ class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     `channel` is the one 2.4 GHz channel (11 to 26) on which the devices look for a network; without it they
     try them all. `seed` decides everything that is left to chance, unless whoever opens the house gives
-    another. `stub_clusters` are for the hub that the demo runs in this house; a hub of its own has them from
-    its configuration file.
+    another. `keys` is a folder that ``gbhan keys`` made, seen from where the file is: the devices prove
+    themselves with what its authority issued them, instead of the public lab authority. `stub_clusters` are
+    for the hub that the demo runs in this house; a hub of its own has them from its configuration file.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -238,6 +240,7 @@ class Home(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     link_status_period: Annotated[float, Meta(ge=0)] | None = None
     channel: Annotated[int, Meta(ge=11, le=26)] | None = None
     seed: Annotated[int, Meta(ge=0)] = 1
+    keys: str | None = None
     stub_clusters: tuple[StubCluster, ...] = ()
 
     @property
@@ -282,7 +285,11 @@ def read_home(name_or_path: str) -> Home:
         text = Path(name_or_path).read_bytes()
     except OSError as error:
         raise HomeError(f"{name_or_path}: cannot be read ({error.strerror})") from error
-    return parse_home(text, source=name_or_path)
+    home = parse_home(text, source=name_or_path)
+    if home.keys is None:
+        return home
+    # A path in the file is meant from where the file is.
+    return msgspec.structs.replace(home, keys=str(Path(name_or_path).parent / home.keys))
 
 
 def home_names() -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from han.sim.air.medium import CHANNELS, Air, Clear, Flight, Lossy, Path, Sniffe
 from han.sim.air.pump import Pump
 from han.sim.air.timeline import Timeline
 from han.sim.air.zep import ZepWriter
+from han.sim.certified import certified_in
 from han.sim.devices.device import Device
 from han.sim.dongle.configuration import KEY_TABLE_SIZE
 from han.sim.dongle.dongle import Dongle
@@ -119,6 +120,8 @@ class House:
             flash=kept.flash,
             serial_loss=serial_loss,
         )
+        self.certified = certified_in(home)
+        """What the home's authority gave whom, by name and suite; the demo's hub asks too."""
         self.devices: dict[str, Device] = {
             description.name: Device(
                 description,
@@ -131,6 +134,7 @@ class House:
                 wake=self._wake,
                 memory=self.memory.devices.get(description.name),
                 link_status_period=home.seconds_between_link_statuses,
+                certified=self.certified,
             )
             for description in home.devices
         }

@@ -20,7 +20,7 @@ from han.clock import Utc
 from han.coordinator import SecuritySettings
 from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
-from han.security.lab_authority import lab_credentials
+from han.security.suite import Suite
 from han.sim.dongle.houses import forget_house, register_house
 from han.sim.home import DeviceDescription, Home, Kind
 from han.sim.house import House
@@ -240,7 +240,7 @@ async def open_stage(
             extended_pan_id=Eui64(network_dice.getrandbits(64)),
             network_key=network_dice.randbytes(16),
         )
-        security = SecuritySettings(credentials=lambda eui64: (lab_credentials(eui64),))
+        security = SecuritySettings(credentials=lambda eui64: (house.certified(eui64, Suite.TWO),))
         state = folder / "state"
         state.mkdir(mode=0o700)
         bearings = Bearings.seeded(utc, facts, chance.dice("hub"))

@@ -11,6 +11,8 @@ from han.coordinator import Coordinator, DeliveryFailed, Event, PayloadTooLong, 
 from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
 from han.security.lab_authority import lab_credentials
+from han.security.suite import Suite
+from han.sim.devices.conduct import Certified
 from han.sim.dongle.houses import forget_house, register_house
 from han.sim.house import House
 from han.zcl import (
@@ -48,7 +50,14 @@ class RadioHub:
         self._sequence = 0
         self._sender: asyncio.Task[None] | None = None
 
-    async def start(self, url: str, seed: int = 11, *, source_routing: bool = False) -> None:
+    async def start(
+        self,
+        url: str,
+        seed: int = 11,
+        *,
+        source_routing: bool = False,
+        certified: Certified = lab_credentials,
+    ) -> None:
         """Connect to the dongle at this URL and bring the network up."""
         settings = RadioSettings(
             url,
@@ -63,7 +72,7 @@ class RadioHub:
             facts=self.facts,
             on_message=self._message,
             on_event=self._event,
-            security=SecuritySettings(credentials=lambda eui64: (lab_credentials(eui64),)),
+            security=SecuritySettings(credentials=lambda eui64: (certified(eui64, Suite.TWO),)),
         )
         self._sender = asyncio.create_task(self._send_on())
 
@@ -168,14 +177,18 @@ class HeardFacts:
 
 @asynccontextmanager
 async def hub_in(
-    house: House, name: str = "house", *, source_routing: bool = False
+    house: House,
+    name: str = "house",
+    *,
+    source_routing: bool = False,
+    certified: Certified = lab_credentials,
 ) -> AsyncIterator[RadioHub]:
     """A hub on this house's dongle, which is found under ``sim://name`` meanwhile."""
     house.run_on(asyncio.get_running_loop())
     register_house(name, house)
     hub = RadioHub(house.facts)
     try:
-        await hub.start(f"sim://{name}", source_routing=source_routing)
+        await hub.start(f"sim://{name}", source_routing=source_routing, certified=certified)
         yield hub
     finally:
         await hub.close()

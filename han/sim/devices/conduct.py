@@ -8,6 +8,7 @@ of it, or what comes in.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 from han.security.binary_curve import Curve
@@ -22,7 +23,6 @@ from han.security.key_establishment import (
     TerminateStatus,
 )
 from han.security.key_pair import KeyPair
-from han.security.lab_authority import lab_credentials
 from han.security.suite import Suite
 from han.sim.home import Conduct, DeviceDescription
 from ota.eui64 import Eui64
@@ -35,6 +35,9 @@ BUSY_FOR = 30
 """Seconds that a device asks for when it says NO_RESOURCES."""
 UNKNOWN_AUTHORITY = Eui64.parse("67-62-68-61-6E-00-CA-FF")
 """Who issued a certificate that no hub here trusts."""
+
+Certified = Callable[[Eui64, Suite], Credentials]
+"""What an authority gave the device of this name to prove itself with, in this suite."""
 
 Late = tuple[float, Command]
 """A command and by how many seconds it comes late."""
@@ -54,19 +57,19 @@ _TERMINATIONS = {
 }
 
 
-def credentials_of(description: DeviceDescription) -> list[Credentials]:
+def credentials_of(description: DeviceDescription, certified: Certified) -> list[Credentials]:
     """What the device proves itself with, for each suite that it knows."""
-    return [_credentials(description, Suite(suite)) for suite in description.suites]
+    return [_credentials(description, Suite(suite), certified) for suite in description.suites]
 
 
-def _credentials(description: DeviceDescription, suite: Suite) -> Credentials:
+def _credentials(description: DeviceDescription, suite: Suite, certified: Certified) -> Credentials:
     match description.establishment:
         case Conduct.WRONG_ISSUER:
             return _unknown_credentials(description.eui64, suite)
         case Conduct.WRONG_NAME:
-            return lab_credentials(Eui64(description.eui64 ^ 1), suite)
+            return certified(Eui64(description.eui64 ^ 1), suite)
         case _:
-            return lab_credentials(description.eui64, suite)
+            return certified(description.eui64, suite)
 
 
 def _unknown_credentials(subject: Eui64, suite: Suite) -> Credentials:

@@ -13,10 +13,12 @@ from datetime import datetime
 
 from han.facts import Facts
 from han.security.install_code import link_key
+from han.security.lab_authority import lab_credentials
 from han.sim.air.medium import CHANNELS, Air
 from han.sim.air.timeline import Handle, Timeline
 from han.sim.devices.attachment import Attachment, Standing
 from han.sim.devices.attributes import Attributes
+from han.sim.devices.conduct import Certified
 from han.sim.devices.establishment import Establishment
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.kinds import nature_of
@@ -50,6 +52,7 @@ class Device:
         wake: brings the timeline up to date for whoever switches the device from outside the simulation.
         memory: what it remembers from before; None for one that was never switched on.
         link_status_period: seconds after which it tells its neighbours how well it hears them; 0: never.
+        certified: what it proves itself with, by name and suite.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Device:
         wake: Callable[[], None] = lambda: None,
         memory: Memory | None = None,
         link_status_period: float = 0.0,
+        certified: Certified = lab_credentials,
     ) -> None:
         self.description = description
         self.name = description.name
@@ -120,6 +124,7 @@ class Device:
                 name=self.name,
                 memory=self.memory,
                 description=description,
+                certified=certified,
                 dice=random.Random(f"{seed} keys {self.name}"),
                 on_keyed=self._attachment.find_server,
             )

@@ -34,7 +34,7 @@ from han.security.key_establishment import (
     Started,
 )
 from han.sim.air.timeline import Handle, Timeline
-from han.sim.devices.conduct import credentials_of, hears, sent_for
+from han.sim.devices.conduct import Certified, credentials_of, hears, sent_for
 from han.sim.devices.memory import Memory
 from han.sim.devices.port import Port
 from han.sim.devices.search import Search
@@ -56,7 +56,8 @@ class Establishment:
     """Sees to it that the device shares an established key with its Trust Centre.
 
     Args:
-        description: says what the device can prove itself with, and how it conducts itself.
+        description: says under which suites the device proves itself, and how it conducts itself.
+        certified: what it proves itself with.
         on_keyed: called each time the device is in the network and holds such a key, old or new.
     """
 
@@ -70,6 +71,7 @@ class Establishment:
         name: str,
         memory: Memory,
         description: DeviceDescription,
+        certified: Certified,
         dice: random.Random,
         on_keyed: Callable[[], None],
     ) -> None:
@@ -81,7 +83,7 @@ class Establishment:
         self._memory = memory
         self._on_keyed = on_keyed
         self._conduct = description.establishment
-        self._machine = KeyEstablishment(credentials_of(description), Settings(), dice)
+        self._machine = KeyEstablishment(credentials_of(description, certified), Settings(), dice)
         self._endpoint = 0
         self._timer: Handle | None = None
         self._again: Handle | None = None

@@ -8,7 +8,7 @@ import pytest
 from house_world import World, image_for
 from msgspec.structs import replace
 
-from han.sim.home import Certificate, read_home
+from han.sim.home import Certificate, parse_home, read_home
 from han.sim.node.service import DeviceJoined, DeviceUpdate, SendStatus
 from han.sim.node.trust import JoinPolicy
 from han.zcl import OTA_CLUSTER, encode_ota
@@ -224,3 +224,62 @@ def test_a_hub_that_never_answers_is_not_bothered_all_the_time(world):
     world.run(2 * DAY)
 
     assert 2 <= len(world.said("device.detached", "gsme")) < 60
+
+
+FAR = """
+[[devices]]
+kind = "ROUTER"
+name = "extender"
+eui64 = "00-DB-12-34-56-78-92-B1"
+install_code = "19a47e1e70bcc9515adfa480fc2f8bf3c1b2"
+
+[[links]]
+between = ["dongle", "extender", "ppmid"]
+[[links]]
+between = ["extender", "gsme"]
+"""
+
+
+def far_world() -> World:
+    """A gas meter that only hears a range extender."""
+    world = World(parse_home((SLEEPY_GSME.read_text() + FAR).encode()))
+    world.hub.node.on_event = world.hub.events.append
+    world.hub.form()
+    world.hub.admit_everyone()
+    world["extender"].power_on()
+    world.run_until("node.joined", "extender", within=200.0)
+    world["extender"].node.permit(254)
+    for name in ("ppmid", "gsme"):
+        world[name].power_on()
+    world.run_until("device.attached", "gsme", within=250.0)
+    world.hub.node.trust.policy = JoinPolicy(allow_joins=False, allow_unsecured_rejoins=True)
+    world.run(60.0)
+    return world
+
+
+def test_behind_a_range_extender_a_gas_meter_that_sleeps_is_served_and_follows_the_key():
+    world = far_world()
+    extender, gsme = world["extender"].node, world["gsme"].node
+    assert gsme.store.parent == extender.nwk
+    assert gsme.nwk in extender._mac.sleepers
+    change_key(world)
+    offer(world)
+    world.run_until("ota.held", "gsme", within=DAY)
+
+    assert gsme.network.network_key == extender.network.network_key == NEXT_KEY
+    assert gsme.store.parent == extender.nwk
+    last = [event for event in world.hub.events if isinstance(event, DeviceJoined)][-1]
+    assert (last.status, last.parent) == (DeviceUpdate.UNSECURED_REJOIN, extender.nwk)
+
+
+def test_a_range_extender_that_loses_its_power_keeps_its_child():
+    world = far_world()
+    offer(world)
+    world.run_until("ota.block", "gsme", within=DAY, count=20)
+    world["extender"].power_off()
+    world.run(2.0)
+    world["extender"].power_on()
+    world.run_until("ota.held", "gsme", within=DAY)
+
+    offsets = [fact.offset for fact in world.said("ota.block", "gsme")]
+    assert offsets == sorted(set(offsets))

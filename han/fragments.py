@@ -53,9 +53,12 @@ class FragmentSettings:
         if not 1 <= self.window <= ACK_BITS:
             raise ValueError(f"a window has 1 to {ACK_BITS} blocks, not {self.window}")
 
-    def block_size(self, largest_payload: int) -> int:
-        """The octets of a message in each of its blocks, where one frame has room for so many."""
-        return largest_payload - EXTENDED_HEADER - self.route_reserve
+    def block_size(self, largest_payload: int, route: int = 0) -> int:
+        """The octets of a message in each of its blocks, where one frame has room for so many.
+
+        ``route`` is what the way to the receiver is known to take of them.
+        """
+        return largest_payload - EXTENDED_HEADER - max(route, self.route_reserve)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """Send this block now, and tell `Outgoing.left` when it has gone."""
+    """Send this block now, for the ``attempt``-th time, and tell `Outgoing.left` when it has gone."""
 
     index: int
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ class Outgoing:
             index = self._ready.popleft()
             self._attempts[index] += 1
             self._free_at = now + self._settings.interframe_delay
-            self._out.append(Transmit(index))
+            self._out.append(Transmit(index, self._attempts[index]))
 
     def timer(self) -> float | None:
         """When ``tick`` wants to be called, or None."""

@@ -177,6 +177,18 @@ def test_what_is_not_acknowledged_is_repeated_three_times_and_then_the_message_i
     assert sender.machine.timer() is None
 
 
+def test_a_block_says_which_attempt_it_is():
+    machine = Outgoing(MESSAGE, 61, SETTINGS, 0.0)
+    machine.left(0, 0.0)
+    machine.tick(1.6)
+
+    assert machine.drain() == [Transmit(0, 1), Transmit(0, 2)]
+
+
+def test_what_the_way_takes_comes_off_each_block_where_it_is_more_than_is_kept_free():
+    assert [SETTINGS.block_size(73, route) for route in (0, 8, 10, 14)] == [61, 61, 61, 57]
+
+
 def test_an_acknowledgement_that_comes_late_saves_the_repetition():
     sender = Sender()
     sender.wait()  # repeated after 1.6 s

@@ -164,7 +164,9 @@ def test_a_message_to_nobody_ends_as_one_that_was_not_delivered():
 
     assert statuses == [SendStatus.DELIVERY_FAILED]
 
+    assert [fact.attempt for fact in street.heard if fact.what == "aps.retry"] == [1, 2, 3]
     assert [fact.why for fact in street.heard if fact.what == "aps.failed"] == ["no acknowledgement"]
+    assert hub.counters.aps_data_tx_unicast_retry == 3
 
 
 @pytest.mark.parametrize("who", ["sender", "receiver"])

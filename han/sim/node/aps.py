@@ -176,17 +176,17 @@ class Aps:
         return counter
 
     def _send_in_one(self, pending: _Pending) -> None:
-        try:
-            self._transmit(pending)
-        except PayloadTooLong as error:  # the way there takes room in the frame
-            self._must_be_cut(pending.request, error.limit)
-            self._cut(pending.request, pending.frame.counter, pending.on_sent)
-            return
         if pending.frame.ack_request:
             replaced = self._pending.get(pending.key)
-            self._pending[pending.key] = pending
             if replaced is not None:
                 self._give_up(replaced)
+            self._pending[pending.key] = pending
+        try:
+            self._transmit(pending)
+        except PayloadTooLong as error:  # the way there takes more room than was known
+            self._pending.pop(pending.key, None)
+            self._must_be_cut(pending.request, error.limit)
+            self._cut(pending.request, pending.frame.counter, pending.on_sent)
 
     def _must_be_cut(self, request: SendRequest, limit: int) -> None:
         """Raises PayloadTooLong, unless the message may travel in fragments."""
@@ -201,7 +201,8 @@ class Aps:
             raise PayloadTooLong(len(request.payload), self._fragment_settings.longest)
 
     def _cut(self, request: SendRequest, counter: int, on_sent: OnSent) -> None:
-        size = self._fragment_settings.block_size(largest_payload(aps_security=request.aps_security))
+        room = largest_payload(aps_security=request.aps_security)
+        size = self._fragment_settings.block_size(room, self._nwk.mesh.overhead(request.destination))
         self._fragmentation.send(request, counter, size, on_sent)
 
     def send_command(
@@ -260,17 +261,16 @@ class Aps:
         key = pending.key
         if pending.retries >= MAX_RETRIES:
             del self._pending[key]
-            self._nwk.mesh.undelivered()
             self._counters.aps_data_tx_unicast_failed += 1
             self._station.facts.say(
                 self._station.name, "aps.failed", destination=key[0], counter=key[1], why="no acknowledgement"
             )
             pending.on_sent(SendStatus.DELIVERY_FAILED)
-            self.on_silence(key[0])
+            self.silence(key[0], given_up=True)
             return
         if pending.retries:
             # The first silence may be a lost frame; the second is a reason to look for another way.
-            self._nwk.mesh.doubt(key[0])
+            self.silence(key[0], given_up=False)
         pending.retries += 1
         self._counters.aps_data_tx_unicast_retry += 1
         self._station.facts.say(
@@ -482,6 +482,14 @@ class Aps:
             lambda ok: on_left(self._nwk.seconds_asleep(destination) if ok else 0.0),
             radius=request.radius,
         )
+
+    def silence(self, destination: int, *, given_up: bool) -> None:
+        """Something was not acknowledged, again, or was given up."""
+        if given_up:
+            self._nwk.mesh.undelivered()
+            self.on_silence(destination)
+        else:
+            self._nwk.mesh.doubt(destination)
 
     def acknowledge_blocks(self, origin: Origin, fragment: Fragment) -> None:
         """Send the acknowledgement of some blocks. See ``Frames``. Raises NodeError."""

@@ -56,6 +56,9 @@ class Frames(Protocol):
         ``on_left`` hears that it has gone, and how much longer a receiver that sleeps may take to answer.
         """
 
+    def silence(self, destination: int, *, given_up: bool) -> None:
+        """A block was not acknowledged, again; with ``given_up``, the message has failed of it."""
+
     def acknowledge_blocks(self, origin: Origin, fragment: Fragment) -> None:
         """Send an acknowledgement, sealed as the blocks were."""
 
@@ -159,7 +162,9 @@ class Fragmentation:
         machine = sending.machine
         for item in machine.drain():
             match item:
-                case Transmit(index=index):
+                case Transmit(index=index, attempt=attempt):
+                    if attempt > 1:
+                        self._say_again(key, index, attempt - 1)
                     self._frames.transmit_block(
                         sending.request,
                         key[1],
@@ -169,11 +174,26 @@ class Fragmentation:
                     )
                 case Ended(delivered=delivered):
                     self._end(key, sending, None if delivered else "no acknowledgement")
+                    if not delivered:
+                        self._frames.silence(key[0], given_up=True)
                     return
         if sending.timer is not None:
             sending.timer.cancel()
         due = machine.timer()
         sending.timer = None if due is None else self._timeline.at(due, self._woken, key, sending)
+
+    def _say_again(self, key: tuple[int, int], index: int, repetition: int) -> None:
+        self._station.counters.aps_data_tx_unicast_retry += 1
+        self._station.facts.say(
+            self._station.name,
+            "aps.retry",
+            destination=key[0],
+            counter=key[1],
+            fragment=index,
+            attempt=repetition,
+        )
+        if repetition > 1:
+            self._frames.silence(key[0], given_up=False)
 
     def _go_on(self, key: tuple[int, int], sending: _Sending) -> None:
         try:

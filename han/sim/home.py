@@ -340,7 +340,7 @@ def _complaints_about(device: DeviceDescription) -> Iterator[str]:
         yield f"device {device.name!r} is a {device.kind.value}: only a PPMID can be silent"
     if device.supplier_key is not None and device.kind is Kind.PPMID:
         yield f"device {device.name!r} is a PPMID: its images carry no signature, so no supplier_key"
-    if device.profile is Profile.HOME_AUTOMATION and device.kind is not Kind.PPMID:
+    if device.profile is Profile.HOME_AUTOMATION and device.kind in (Kind.HCALCS, Kind.GSME):
         yield (
             f"device {device.name!r} is a {device.kind.value}: it activates by a GBCS message only,"
             " which home-automation cannot carry"

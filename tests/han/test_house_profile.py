@@ -84,6 +84,14 @@ def test_it_tells_its_model_to_who_reads_it(world):
     assert [(record.status, record.value) for record in records] == [(Status.SUCCESS, "PPMID")]
 
 
+def test_a_range_extender_may_speak_home_automation_too():
+    extender = DISPLAY.replace('"PPMID"', '"ROUTER"').replace("display", "landing")
+    world = World(home_with(DISPLAY + extender.replace("90-A4", "90-01")), profile=HOME_AUTOMATION_PROFILE)
+    world.move_in()
+
+    assert world["landing"].node.endpoints[1].profile == HOME_AUTOMATION_PROFILE
+
+
 def test_it_opens_no_tunnel_and_refuses_one(world):
     world.run(3600.0)
     assert not world.hub.tunnels.numbers

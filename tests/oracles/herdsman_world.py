@@ -1,6 +1,6 @@
 """zigbee-herdsman on the virtual dongle: the script that a person can type, and what came of it.
 
-The dongle is ``gbhan dongle`` with the house of ``fixtures/homes/herdsman.toml``, in real time; the host is
+The dongle is ``gbhan dongle`` with a house of ``fixtures/homes``, in real time; the host is
 ``herdsman/ota.mjs`` under Node.js. Both tell what happens in JSON lines.
 """
 
@@ -18,7 +18,8 @@ from bench_world import Follower, Program
 from han.sim.home import read_home
 
 HERDSMAN = Path(__file__).parent / "herdsman"
-HOME = Path(__file__).parents[2] / "fixtures" / "homes" / "herdsman.toml"
+HOMES = Path(__file__).parents[2] / "fixtures" / "homes"
+HOME = HOMES / "herdsman.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ class Script(Program):
 class Desk:
     """A dongle that is being served, and whatever herdsman does with it."""
 
-    def __init__(self, node: Node, folder: Path, settings: str = "") -> None:
+    def __init__(self, node: Node, folder: Path, home: Path, settings: str) -> None:
         self.folder = folder
         self.capture, self.keys = folder / "air.pcap", folder / "air.keys"
-        self.device = read_home(str(HOME)).devices[0]
+        self.devices = {device.name: device for device in read_home(str(home)).devices}
         self._node = node
         kept = ["--state", str(folder / "house")]
         evidence = ["--pcap", str(self.capture), "--keys", str(self.keys)]
@@ -71,7 +72,7 @@ class Desk:
                 "--listen",
                 "tcp://127.0.0.1:0",
                 "--home",
-                f"sim://{HOME}?{settings}",
+                f"sim://{home}?{settings}",
                 *kept,
                 *evidence,
             ],
@@ -80,15 +81,18 @@ class Desk:
         )
         self._scripts: list[Script] = []
 
-    def script(self, image: Path | None = None, *, code: str | None = None, **options: float) -> Script:
-        """The script, ready to be started: without an image it updates nothing."""
-        code = bytes(self.device.install_code).hex() if code is None else code
+    def script(
+        self, image: Path | None = None, *, name: str = "display", code: str | None = None, **options: float
+    ) -> Script:
+        """The script for the device of this name, ready to start: without an image it updates nothing."""
+        device = self.devices[name]
+        code = bytes(device.install_code).hex() if code is None else code
         door = next(fact for fact in reversed(self.dongle.facts) if fact.what == "door.open")
-        arguments = [door.url, str(self.folder / "herdsman"), str(self.device.eui64), code]
+        arguments = [door.url, str(self.folder / "herdsman"), str(device.eui64), code]
         if image is not None:
             arguments.append(str(image))
-        for name, value in options.items():
-            arguments += [f"--{name}", str(value)]
+        for option, value in options.items():
+            arguments += [f"--{option}", str(value)]
         number = len(self._scripts)
         command = [str(self._node.program), str(HERDSMAN / "ota.mjs"), *arguments]
         self._scripts.append(Script(command, self.folder / f"herdsman-{number}.log"))
@@ -101,9 +105,9 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(node: Node, folder: Path, settings: str = "") -> AsyncIterator[Desk]:
+async def desk(node: Node, folder: Path, settings: str = "", *, home: Path = HOME) -> AsyncIterator[Desk]:
     """A desk that is gone afterwards, whatever happens. ``settings`` as behind a ``sim://`` URL."""
-    laid = Desk(node, folder, settings)
+    laid = Desk(node, folder, home, settings)
     try:
         await laid.dongle.start()
         yield laid

@@ -1,4 +1,8 @@
-"""zigbee-herdsman, which we did not write, runs a network on the virtual dongle and updates a device."""
+"""zigbee-herdsman, which we did not write, runs a network on the virtual dongle and updates a device.
+
+Programs in real time wait for each other most of the time. So every course is run first, all of them at once;
+the tests look at what came of them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,12 @@ import asyncio
 import hashlib
 import random
 import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from herdsman_world import Desk, Script, desk
+from herdsman_world import HOMES, Desk, Script, desk
 
 from han.facts import Fact
 from han.sim.air.capture import read_keys, read_pcap
@@ -22,73 +27,168 @@ pytestmark = [pytest.mark.bench, pytest.mark.oracle]
 
 VERSIONS = (13, 14, 16, 17, 18, 19)
 """Every EZSP version that herdsman takes."""
-SIZE = 6000
-"""Octets of the manufacturer image."""
 BLOCK = 50
 """Octets that herdsman puts into a block."""
 OLD, NEW = "00010000", "00020000"
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory) -> Path:
-    """An upgrade file for the display."""
-    header = Header(
-        manufacturer=0x121D,
-        image_type=0x0084,
-        file_version=int(NEW, 16),
-        total_size=0,
-        hardware_versions=HardwareRange(0x1000, 0x1FFF),
-    )
-    file = tmp_path_factory.mktemp("image") / "display.ota"
-    file.write_bytes(GbcsImage.build(header, random.Random(1).randbytes(SIZE)).to_bytes())
-    return file
-
-
-# --- every version of EZSP that herdsman speaks ----------------------------------------------------------
+# --- the courses -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """What a herdsman did on a dongle of one version."""
+class Files:
+    """Upgrade files for the display."""
 
-    status: int
-    script: Script
+    image: Path
+    small: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What came of one or two runs of herdsman on one dongle: of the last one unless it says otherwise."""
+
+    statuses: list[int]
+    scripts: list[Script]
     facts: list[Fact]
     capture: Path
     keys: Path
+
+    @property
+    def script(self) -> Script:
+        return self.scripts[-1]
 
     def said(self, what: str) -> list[Fact]:
         return [fact for fact in self.facts if fact.what == what]
 
 
+async def one_update(world: Desk, files: Files) -> list[Script]:
+    script = world.script(files.image, pace=0)
+    await script.run()
+    return [script]
+
+
+async def refused(world: Desk, _files: Files) -> list[Script]:
+    script = world.script(within=30)
+    await script.run()
+    return [script]
+
+
+async def another_code(world: Desk, _files: Files) -> list[Script]:
+    script = world.script(code="83fed3407a939723a5c639b26916d505c3b5", within=15)
+    await script.run()
+    return [script]
+
+
+async def up_the_stairs(world: Desk, files: Files) -> list[Script]:
+    """The range extender first, then what only it hears."""
+    extender = world.script(name="landing")
+    await extender.run()
+    display = world.script(files.small, pace=0)
+    await display.run()
+    return [extender, display]
+
+
+async def interrupted(world: Desk, files: Files) -> list[Script]:
+    """Ctrl-C in mid-transfer, and once more."""
+    first = world.script(files.image, pace=20)
+    await first.start()
+    await world.dongle.says("ota.block", times=20)
+    first.send(signal.SIGINT)
+    await first.ended()
+    second = world.script(files.image, pace=0)
+    await second.run()
+    return [first, second]
+
+
+async def killed(world: Desk, files: Files) -> list[Script]:
+    """The house is killed in mid-transfer and started again, and herdsman with it."""
+    first = world.script(files.image, pace=20)
+    await first.start()
+    await world.dongle.says("ota.block", times=80)
+    await world.dongle.kill()
+    await first.ended()
+    await world.dongle.start()
+    second = world.script(files.image, pace=0)
+    await second.run()
+    return [first, second]
+
+
+Play = Callable[[Desk, Files], Awaitable[list[Script]]]
+
+COURSES: dict[str, tuple[Play, str, str]] = {
+    **{f"v{version}": (one_update, "herdsman", f"ezsp={version}") for version in VERSIONS},
+    "v12": (refused, "herdsman", "ezsp=12"),
+    "another code": (another_code, "herdsman", ""),
+    "upstairs": (up_the_stairs, "herdsman-upstairs", ""),
+    "interrupted": (interrupted, "herdsman", ""),
+    "killed": (killed, "herdsman", ""),
+}
+"""By name: what is done, in which home, with which settings of the dongle."""
+
+
 @pytest.fixture(scope="module")
-def visits(node, image, tmp_path_factory) -> dict[int, Visit]:
-    """One herdsman for each version, all at the same time: most of it is waiting."""
-    folders = {version: tmp_path_factory.mktemp(f"v{version}") for version in VERSIONS}
+def files(tmp_path_factory) -> Files:
+    folder = tmp_path_factory.mktemp("images")
 
-    async def visit(version: int) -> Visit:
-        async with desk(node, folders[version], f"ezsp={version}") as world:
-            script = world.script(image, pace=0)
-            status = await script.run()
-            return Visit(status, script, world.dongle.facts, world.capture, world.keys)
+    def written(name: str, size: int) -> Path:
+        header = Header(
+            manufacturer=0x121D,
+            image_type=0x0084,
+            file_version=int(NEW, 16),
+            total_size=0,
+            hardware_versions=HardwareRange(0x1000, 0x1FFF),
+        )
+        (folder / name).write_bytes(GbcsImage.build(header, random.Random(1).randbytes(size)).to_bytes())
+        return folder / name
 
-    async def all_of_them() -> list[Visit]:
-        return await asyncio.gather(*(visit(version) for version in VERSIONS))
+    return Files(written("display.ota", 6000), written("small.ota", 1500))
 
-    return dict(zip(VERSIONS, asyncio.run(all_of_them()), strict=True))
+
+@pytest.fixture(scope="module")
+def courses(node, files, tmp_path_factory) -> dict[str, Course | BaseException]:
+    """Every course, or what went wrong with it."""
+
+    async def run(play: Play, home: str, settings: str, folder: Path) -> Course:
+        async with desk(node, folder, settings, home=HOMES / f"{home}.toml") as world:
+            scripts = await play(world, files)
+            statuses = [await script.ended() for script in scripts]
+            return Course(statuses, scripts, world.dongle.facts, world.capture, world.keys)
+
+    async def all_of_them() -> list[Course | BaseException]:
+        runs = (run(*course, tmp_path_factory.mktemp("course")) for course in COURSES.values())
+        return await asyncio.gather(*runs, return_exceptions=True)
+
+    return dict(zip(COURSES, asyncio.run(all_of_them()), strict=True))
+
+
+@pytest.fixture
+def course(courses) -> Callable[[str], Course]:
+    """A course by its name."""
+
+    def of(name: str) -> Course:
+        if isinstance(courses[name], BaseException):
+            raise courses[name]
+        return courses[name]
+
+    return of
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda version: f"v{version}")
-def visit(request, visits) -> Visit:
-    return visits[request.param]
+def visit(request, course) -> Course:
+    """One update by a herdsman on a dongle of each version."""
+    return course(f"v{request.param}")
+
+
+# --- every version of EZSP that herdsman speaks ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_herdsman_forms_a_network_on_a_dongle_of_each_version(version, visits):
-    (network,) = visits[version].script.of("network")
+def test_herdsman_forms_a_network_on_a_dongle_of_each_version(version, course):
+    visit = course(f"v{version}")
+    (network,) = visit.script.of("network")
 
     assert (network["start"], network["ezsp"]) == ("reset", version)
-    assert visits[version].said("node.up")[0].channel == network["channel"]
+    assert visit.said("node.up")[0].channel == network["channel"]
 
 
 def test_herdsman_lets_a_device_in_by_its_install_code_and_interviews_it(visit):
@@ -108,17 +208,17 @@ def test_herdsman_lets_a_device_in_by_its_install_code_and_interviews_it(visit):
 
 
 def test_herdsman_reads_the_version_that_runs_before_and_after_its_update(visit):
-    assert visit.status == 0, visit.script.last_words()
+    assert visit.statuses == [0], visit.script.last_words()
     assert [read["currentFileVersion"] for read in visit.script.of("attributes")] == [OLD, NEW]
     assert visit.script.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
     assert visit.script.told[-1] == {"what": "done"}
 
 
-def test_the_device_gets_the_file_that_herdsman_was_given_and_runs_it(visit, image):
+def test_the_device_gets_the_file_that_herdsman_was_given_and_runs_it(visit, files):
     (complete,) = visit.said("ota.complete")
     (activated,) = visit.said("device.activated")
 
-    assert complete.image == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert complete.image == hashlib.sha256(files.image.read_bytes()).hexdigest()
     assert (activated.before, activated.version) == (OLD, NEW)
 
 
@@ -126,91 +226,88 @@ def test_wireshark_opens_every_frame_and_finds_nothing_wrong(visit, tshark):
     assert tshark.faults(visit.capture, visit.keys) == []
 
 
-def test_the_file_on_the_air_is_the_file_that_herdsman_was_given(visit, image):
+def test_the_file_on_the_air_is_the_file_that_herdsman_was_given(visit, files):
     with visit.capture.open("rb") as frames:
         keys = [key for key, _ in read_keys(visit.keys)]
         rebuilt = rebuild_images(read_pcap(frames), keys)
 
-    assert list(rebuilt.values()) == [image.read_bytes()]
+    assert list(rebuilt.values()) == [files.image.read_bytes()]
 
 
-def test_herdsmans_blocks_have_fifty_octets_on_the_home_automation_profile(visit, image, tshark):
+def test_herdsmans_blocks_have_fifty_octets_on_the_home_automation_profile(visit, files, tshark):
     size, profile = "zbee_zcl_general.ota.data_size", "zbee_aps.profile"
     rows = tshark.rows(visit.capture, [size, profile], keys=visit.keys, where=size)
     sizes = [int(row[size][0], 0) for row in rows]
 
     assert {int(row[profile][0], 0) for row in rows} == {0x0104}
     assert set(sizes[:-1]) == {BLOCK}
-    assert sum(sizes) >= image.stat().st_size
+    assert sum(sizes) >= files.image.stat().st_size
 
 
-async def test_herdsman_turns_a_dongle_of_version_12_away(node, tmp_path):
-    async with desk(node, tmp_path, "ezsp=12") as world:
-        script = world.script(within=30)
+def test_herdsman_turns_a_dongle_of_version_12_away(course):
+    refused = course("v12")
 
-        assert await script.run() == 1
-        assert "12" in script.told[-1]["why"]
+    assert refused.statuses == [1]
+    assert "12" in refused.script.told[-1]["why"]
+
+
+# --- a house with more than one room ---------------------------------------------------------------------
+
+
+def test_herdsman_updates_a_display_that_sleeps_behind_a_range_extender(course, files):
+    upstairs = course("upstairs")
+    (joined,) = [fact for fact in upstairs.said("node.joined") if fact.who == "display"]
+    (extender,) = [fact for fact in upstairs.said("node.joined") if fact.who == "landing"]
+    (complete,) = upstairs.said("ota.complete")
+
+    assert upstairs.statuses == [0, 0]
+    assert joined.parent == extender.nwk
+    assert upstairs.script.of("interviewed")[0]["type"] == "EndDevice"
+    assert complete.image == hashlib.sha256(files.small.read_bytes()).hexdigest()
+    assert upstairs.script.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
+
+
+def test_wireshark_opens_every_frame_of_that_house_too(course, tshark):
+    upstairs = course("upstairs")
+
+    assert tshark.faults(upstairs.capture, upstairs.keys) == []
 
 
 # --- what happens in the meantime ------------------------------------------------------------------------
 
 
-async def blocks(world: Desk, count: int) -> None:
-    """Wait until the device has got so many blocks."""
-    await world.dongle.says("ota.block", times=count)
+def test_a_herdsman_ended_in_mid_transfer_finds_its_network_again_and_goes_on(course, files):
+    twice = course("interrupted")
+    first, second = twice.scripts
+
+    assert twice.statuses == [1, 0], second.last_words()
+    assert first.told[-1] == {"what": "failed", "why": "ended by SIGINT"}
+    assert second.of("network")[0]["start"] == "resumed"
+    assert second.of("known")
+    assert len(twice.said("join.associated")) == 1
+    assert [read["currentFileVersion"] for read in second.of("attributes")] == [OLD, NEW]
+    offset = 0
+    for block in twice.said("ota.block"):
+        assert block.offset == offset, "the device went on where it stood"
+        offset += block.size
+    assert offset == files.image.stat().st_size
 
 
-async def test_a_herdsman_ended_in_mid_transfer_finds_its_network_again_and_goes_on(node, image, tmp_path):
-    async with desk(node, tmp_path) as world:
-        first = world.script(image, pace=20)
-        await first.start()
-        await blocks(world, 20)
-        first.send(signal.SIGINT)
-        assert await first.ended() == 1
-        assert first.told[-1] == {"what": "failed", "why": "ended by SIGINT"}
+def test_a_house_that_is_killed_comes_back_with_its_network_and_the_update_goes_on(course):
+    twice = course("killed")
+    first, second = twice.scripts
 
-        second = world.script(image, pace=0)
-        assert await second.run() == 0, second.last_words()
-
-        (network,) = second.of("network")
-        assert network["start"] == "resumed"
-        assert second.of("known")
-        assert world.dongle.count("join.associated") == 1
-        assert [read["currentFileVersion"] for read in second.of("attributes")] == [OLD, NEW]
-        offset = 0
-        for block in (fact for fact in world.dongle.facts if fact.what == "ota.block"):
-            assert block.offset == offset, "the device went on where it stood"
-            offset += block.size
-        assert offset == image.stat().st_size
+    assert twice.statuses == [1, 0], second.last_words()
+    assert first.told[-1] == {"what": "failed", "why": "the dongle is gone"}
+    assert second.of("network")[0]["start"] == "resumed"
+    assert len(twice.said("join.associated")) == 1
+    assert second.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
 
 
-async def test_a_device_whose_install_code_was_typed_wrong_stays_outside(node, tmp_path):
-    other = "83fed3407a939723a5c639b26916d505c3b5"
-    async with desk(node, tmp_path) as world:
-        script = world.script(code=other, within=15)
+def test_a_device_whose_install_code_was_typed_wrong_stays_outside(course):
+    outside = course("another code")
 
-        assert await script.run() == 1
-        assert "waiting for the device" in script.told[-1]["why"]
-        assert world.dongle.count("join.authorised") == 0
-        assert world.dongle.count("device.join-failed") >= 1
-
-
-async def test_a_house_that_is_killed_comes_back_with_its_network_and_the_update_goes_on(
-    node, image, tmp_path
-):
-    async with desk(node, tmp_path) as world:
-        first = world.script(image, pace=20)
-        await first.start()
-        await blocks(world, 80)
-        await world.dongle.kill()
-        assert await first.ended() == 1
-        assert first.told[-1] == {"what": "failed", "why": "the dongle is gone"}
-
-        lived = len(world.dongle.facts)
-        await world.dongle.start()
-        second = world.script(image, pace=0)
-        assert await second.run() == 0, second.last_words()
-
-        assert second.of("network")[0]["start"] == "resumed"
-        assert world.dongle.count("join.associated", since=lived) == 0
-        assert second.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
+    assert outside.statuses == [1]
+    assert "waiting for the device" in outside.script.told[-1]["why"]
+    assert not outside.said("join.authorised")
+    assert outside.said("device.join-failed")

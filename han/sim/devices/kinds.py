@@ -8,7 +8,7 @@ dates from before SECMP0007.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from han.sim.home import DeviceDescription, Kind, Profile
 from han.zcl import HOME_AUTOMATION_PROFILE, SMART_ENERGY_PROFILE
@@ -53,6 +53,7 @@ _ROUTER = Nature(
     zigbee_device_id=0x0008, two_stage=False, tells_activation=False, tells_version=False, relays_only=True
 )
 """A range extender."""
+_HOME_ROUTER = replace(_ROUTER, profile=HOME_AUTOMATION_PROFILE)
 
 
 def nature_of(description: DeviceDescription) -> Nature:
@@ -67,4 +68,4 @@ def nature_of(description: DeviceDescription) -> Nature:
         case Kind.GSME:
             return _GSME
         case Kind.ROUTER:
-            return _ROUTER
+            return _HOME_ROUTER if description.profile is Profile.HOME_AUTOMATION else _ROUTER

@@ -157,6 +157,12 @@ class OtaClient:
         self._period = 0
         self.start(now)
 
+    def ask_now(self, now: float) -> None:
+        """Query at once: the server said by other means that it has something. No effect while busy."""
+        if self._state not in _BUSY:
+            self._errors = 0
+            self._query(now)
+
     def activate(self, now: float) -> None:
         """Let the held image take over at once: the out-of-band command has come.
 
@@ -310,9 +316,7 @@ class OtaClient:
             return
         elif confirm:
             self._respond(notify.COMMAND_ID, sequence, Status.SUCCESS)
-        if self._state not in _BUSY:
-            self._errors = 0
-            self._query(now)
+        self.ask_now(now)
 
     def _concerns_us(self, notify: ImageNotify) -> bool:
         """For a broadcast one: what it names must be ours, and then the dice decide (ZCL7 11.13.3)."""

@@ -133,7 +133,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     A device with a ``lab`` certificate (by another authority if the home names one) establishes a link key
     (CBKE) under one of its cryptographic `suites` and protects what Smart Energy protects; one with ``none``
     does neither. Home Automation knows neither. `establishment` says how it conducts itself while it does the
-    former.
+    former. `stub_clusters` it serves besides what its kind does.
     """
 
     kind: Kind
@@ -158,6 +158,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     certificate: Certificate = Certificate.LAB
     suites: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1)] = (2,)
     establishment: Conduct = Conduct.HONEST
+    stub_clusters: tuple[StubCluster, ...] = ()
 
     def __repr__(self) -> str:
         return f"DeviceDescription({self.kind.value} {self.name!r} {self.eui64})"

@@ -50,6 +50,9 @@ _CHUNK = 4096
 WATCHDOG_PERIOD = 6 * 3600.0
 """Seconds between two questions whether the dongle lives. bellows asks every ten, which would make the three
 weeks of the story cost minutes."""
+KEEP_ALIVE_BASE = 180
+"""Minutes between two questions of a device whether the hub lives. At the usual ten, half of all the frames
+of those weeks would be such questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +250,9 @@ async def open_stage(
 
         async def open_hub() -> Hub:
             return await Hub.open(
-                HubSettings(energy_service=EnergyServiceSettings(stubs=stubs)),
+                HubSettings(
+                    energy_service=EnergyServiceSettings(keep_alive_base=KEEP_ALIVE_BASE, stubs=stubs)
+                ),
                 open_house=coordinator_at(radio, network, security, facts),
                 flash=Flash(RealDisk(state)),
                 mailbox=MailboxSettings.in_simulation(broker.address, "hub"),

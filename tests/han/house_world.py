@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from house_keys import HubKeys
-from msgspec.structs import replace
 
 from han.clusters import PROTECTED_CLUSTERS
 from han.facts import Fact
 from han.security.install_code import link_key
-from han.sim.home import Certificate, Home, parse_home, read_home
+from han.sim.home import Home, parse_home, read_home
 from han.sim.house import House
 from han.sim.house_memory import HouseMemory
 from han.sim.node.node import Node
@@ -57,6 +56,7 @@ from ota.status import Status
 
 NETWORK_KEY = bytes(range(0xA0, 0xB0))
 HUB_ENDPOINT = 3
+_READ_ATTRIBUTES = 0x00
 
 
 @dataclass
@@ -108,6 +108,8 @@ class PlainHub:
         )
         self.keys = HubKeys(self.node, house.timeline, self.send, house.seed, suites)
         self.heard: list[Received] = []
+        self.elsewhere: Callable[[Received, ZclFrame], object] = lambda *_: None
+        """Given the questions that are for none of the hub's parts."""
         self.node.on_message = self._message
         self.node.on_event = self._event
 
@@ -200,8 +202,10 @@ class PlainHub:
             self._settle()
         elif received.cluster == TUNNELLING_CLUSTER and frame.is_cluster_command:
             self._tunnel(received.source, frame)
-        else:
+        elif not frame.is_cluster_command and frame.command_id != _READ_ATTRIBUTES:
             self.global_answers.append(frame)
+        else:
+            self.elsewhere(received, frame)
 
     def _event(self, event: NodeEvent) -> None:
         if isinstance(event, DeviceAnnounced):
@@ -326,10 +330,3 @@ def image_for(
 def home_with(devices: str) -> Home:
     """A home with a dongle and these devices (TOML)."""
     return parse_home(f'name = "test"\n[dongle]\neui64 = "00-DB-12-34-56-78-90-A2"\n{devices}'.encode())
-
-
-def certified(name: str) -> Home:
-    """A packaged home whose devices prove themselves by certificate."""
-    home = read_home(name)
-    devices = tuple(replace(device, certificate=Certificate.LAB) for device in home.devices)
-    return replace(home, devices=devices)

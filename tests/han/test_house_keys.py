@@ -224,10 +224,15 @@ def test_an_image_notify_to_one_may_not(world):
 
 
 def test_what_is_not_protected_is_answered_in_plain(world):
-    world.hub.send(world["ppmid"].node.nwk, BASIC_CLUSTER, encode_global(ReadAttributes((0x0005,)), 5))
+    world.hub.send(world["ppmid"].node.nwk, BASIC_CLUSTER, encode_global(ReadAttributes((0x0005,)), 99))
     world.run(1.0)
-    (answer,) = [message for message in world.hub.heard if message.cluster == BASIC_CLUSTER]
+    (answer,) = [
+        message
+        for message in world.hub.heard
+        if message.cluster == BASIC_CLUSTER and ZclFrame.parse(message.payload).sequence == 99
+    ]
 
+    assert decode_global(ZclFrame.parse(answer.payload)).records[0].value == "PPMID"
     assert not answer.aps_secured
 
 

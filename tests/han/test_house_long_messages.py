@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from house_radio import HeardFacts, hub_in
-from house_world import certified
 
 import han.sim  # noqa: F401 - registers sim://
 from han.sim.air.medium import Clear, Lossy, Sniffed
 from han.sim.air.timeline import Timeline
 from han.sim.dongle.personality import Personality
+from han.sim.home import read_home
 from han.sim.house import House
 from han.zcl import KEY_ESTABLISHMENT_CLUSTER
 
@@ -64,7 +64,7 @@ class Talk:
 @pytest.fixture(params=[13, 17], ids=["ezsp13", "ezsp17"])
 async def talk(request):
     house = House(
-        certified("ppmid"),
+        read_home("ppmid"),
         timeline=Timeline(asyncio.get_running_loop().time()),
         personality=Personality(ezsp=request.param),
     )
@@ -129,7 +129,7 @@ async def test_a_device_that_loses_its_power_in_the_middle_brings_the_message_af
 @pytest.mark.parametrize("loss", [0.0, 0.05])
 async def test_messages_travel_over_four_hops(source_routing, loss):
     loop = asyncio.get_running_loop()
-    house = House(certified(str(HOMES / "four-hops.toml")), timeline=Timeline(loop.time()), seed=1, loss=loss)
+    house = House(read_home(str(HOMES / "four-hops.toml")), timeline=Timeline(loop.time()), seed=1, loss=loss)
     heard = HeardFacts(house.facts)
     async with hub_in(house, source_routing=source_routing) as hub:
         talk = Talk(house, hub, heard)
@@ -145,7 +145,7 @@ async def test_messages_travel_over_four_hops(source_routing, loss):
 async def test_a_key_establishment_that_a_source_route_leaves_no_room_for_travels_in_fragments():
     """The first message of suite 2 has 81 octets; three relays leave 74 of a frame's 82."""
     loop = asyncio.get_running_loop()
-    house = House(certified(str(HOMES / "four-hops.toml")), timeline=Timeline(loop.time()))
+    house = House(read_home(str(HOMES / "four-hops.toml")), timeline=Timeline(loop.time()))
     heard = HeardFacts(house.facts)
     async with hub_in(house, source_routing=True) as hub:
         talk = Talk(house, hub, heard)

@@ -1,7 +1,7 @@
 """Wireshark follows devices that establish keys: it opens every frame and agrees who is who."""
 
 import pytest
-from house_world import World, certified, image_for
+from house_world import World, image_for
 
 from han.security.lab_authority import LAB_ISSUER
 from han.sim.air.capture import KeyFile
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.oracle
 @pytest.fixture
 def recorded(tmp_path):
     """A PPMID joins, establishes a key under suite 2, updates itself, and establishes another in between."""
-    world = World(certified("demo"))
+    world = World()
     capture, keys = tmp_path / "house.pcap", tmp_path / "house.keys"
     with capture.open("wb") as file, KeyFile(keys) as known:
         world.house.capture(file)

@@ -107,6 +107,12 @@ class Attachment:
             self.standing = Standing.SEARCHING
             self._search.look_for(OTA_CLUSTER, self._found)
 
+    def lost(self) -> None:
+        """The hub does not answer any more, whatever the network says: look for it again."""
+        if self.standing not in (Standing.OFF, Standing.JOINING):
+            self._detach("the hub does not answer")
+            self._rejoin()
+
     def power_off(self) -> None:
         """Stop; the node is left as it is."""
         self.standing = Standing.OFF

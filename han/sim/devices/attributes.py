@@ -1,4 +1,4 @@
-"""The attributes that a device lets others read: of Basic, of Key Establishment, of the OTA client. Pure.
+"""The attributes that a device lets others read: of Basic, Key Establishment, the OTA client, stubs. Pure.
 
 An 11.2 for a PPMID from before SECMP0007, which has no GBCS way to tell its version, reads attribute 0x0002
 of the OTA cluster here. The OTA cluster's attributes belong to its client side, so the question for them
@@ -7,9 +7,10 @@ carries the direction "from server".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from han.clusters import KEY_ESTABLISHMENT_SUITE
+from han.stub_clusters import StubCluster
 from han.zcl import (
     BASIC_CLUSTER,
     BITMAP16,
@@ -55,9 +56,12 @@ class Attributes:
     Args:
         model: what Basic gives as model identifier.
         suites: those of its certificates, a bit each; 0 if it has none.
+        stubs: further clusters with values that never change, as the home file describes them.
     """
 
-    def __init__(self, model: str, hardware_version: int | None, suites: int) -> None:
+    def __init__(
+        self, model: str, hardware_version: int | None, suites: int, stubs: Iterable[StubCluster]
+    ) -> None:
         hardware = 0 if hardware_version is None else hardware_version >> 8
         self._basic = {
             0x0000: AttributeRecord(0x0000, Status.SUCCESS, UINT8, 8),  # ZCL version
@@ -67,6 +71,7 @@ class Attributes:
             0x0007: AttributeRecord(0x0007, Status.SUCCESS, ENUM8, _MAINS_POWERED),
         }
         self._suites = suites
+        self._stubs = {(stub.cluster, each.id): each.record for stub in stubs for each in stub.attributes}
 
     def answer(
         self, cluster: int, question: ReadAttributes, ota: Mapping[int, AttributeValue]
@@ -85,4 +90,5 @@ class Attributes:
             return AttributeRecord(attribute, Status.SUCCESS, BITMAP16, self._suites)
         if cluster == OTA_CLUSTER and question.from_server and attribute in ota:
             return AttributeRecord(attribute, Status.SUCCESS, _OTA_TYPES[attribute], ota[attribute])
-        return unsupported_attribute(attribute)
+        stub = None if question.from_server else self._stubs.get((cluster, attribute))
+        return stub or unsupported_attribute(attribute)

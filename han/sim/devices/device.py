@@ -19,15 +19,17 @@ from han.sim.air.timeline import Handle, Timeline
 from han.sim.devices.attachment import Attachment, Standing
 from han.sim.devices.attributes import Attributes
 from han.sim.devices.conduct import Certified
+from han.sim.devices.endpoint import descriptor
 from han.sim.devices.establishment import Establishment
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.kinds import nature_of
 from han.sim.devices.memory import Memory
 from han.sim.devices.messenger import Messenger
-from han.sim.devices.port import ENDPOINT, Port, descriptor
+from han.sim.devices.port import ENDPOINT, Port
 from han.sim.devices.reception import Reception
 from han.sim.devices.remote_party import RemoteParty
 from han.sim.devices.search import Search
+from han.sim.devices.smart_energy import SmartEnergyClient
 from han.sim.home import DeviceDescription
 from han.sim.node.node import Node
 from han.sim.node.poll import PollSettings
@@ -94,10 +96,10 @@ class Device:
             poll=PollSettings(long=description.seconds_between_polls),
         )
         proves_itself = description.establishes_keys
-        self.node.endpoints[ENDPOINT] = descriptor(nature, establishes_keys=proves_itself)
+        self.node.endpoints[ENDPOINT] = descriptor(description, nature)
         self.node.zdo.manufacturer = description.manufacturer
         self._port = Port(self.node, facts, self.name, nature.profile, protects=proves_itself)
-        search = Search(
+        self._search = search = Search(
             node=self.node, timeline=timeline, facts=facts, name=self.name, profile=nature.profile
         )
         self._attachment = Attachment(
@@ -142,6 +144,21 @@ class Device:
             server=lambda: self.memory.node.trust_centre,
             started=self._new_firmware,
         )
+        self._smart_energy = (
+            SmartEnergyClient(
+                kind=description.kind,
+                port=self._port,
+                timeline=timeline,
+                dice=random.Random(f"{seed} keep-alive {self.name}"),
+                facts=facts,
+                name=self.name,
+                on_lost=self._attachment.lost,
+                on_firmware=self.firmware.ask_now,
+                on_new_key=self._establishment.renew,
+            )
+            if self._establishment is not None
+            else None
+        )
         self._messenger = Messenger(
             port=self._port,
             timeline=timeline,
@@ -157,7 +174,7 @@ class Device:
             timeline=timeline,
             facts=facts,
             name=self.name,
-            utc=lambda: utc(timeline.now),
+            utc=lambda: (self._smart_energy and self._smart_energy.utc()) or utc(timeline.now),
             tell=self._messenger.send,
         )
         reception = Reception(
@@ -167,11 +184,14 @@ class Device:
             firmware=self.firmware,
             messenger=self._messenger if nature.has_tunnel else None,
             establishment=self._establishment,
+            smart_energy=self._smart_energy,
             attributes=Attributes(
                 description.kind.value,
                 description.hardware_version,
                 self._establishment.suites if self._establishment else 0,
+                description.stub_clusters,
             ),
+            stubs=description.stub_clusters,
             heeds_notify=description.is_reached_by_notify,
         )
         self.node.on_message = reception.message
@@ -208,6 +228,8 @@ class Device:
         self._forget_boot()
         if self.is_on:
             self._go_dark()
+            if self._smart_energy is not None:
+                self._smart_energy.power_off()
             self._facts.say(self.name, "device.off")
         self._wake()
 
@@ -228,8 +250,12 @@ class Device:
         if not self._nature.relays_only:
             self.firmware.start()
             self._remote_party.attached()
+        if self._smart_energy is not None:
+            self._search.describe(hub_endpoint, self._smart_energy.start)
 
     def _detached(self) -> None:
+        if self._smart_energy is not None:
+            self._smart_energy.stop()
         if self._establishment is not None:
             self._establishment.stop()
         self._messenger.detached()

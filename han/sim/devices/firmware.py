@@ -117,6 +117,10 @@ class Firmware:
         """Bring the memory up to date with the download that is under way."""
         self._memory.download = self._upgrade.machine.stored
 
+    def ask_now(self) -> None:
+        """The hub is said to have an image: query it at once, unless one is under way."""
+        self._upgrade.ask_now()
+
     def attributes(self) -> dict[int, AttributeValue]:
         """The OTA cluster's client attributes as they stand."""
         return dict(self._upgrade.machine.attributes(self._server()))

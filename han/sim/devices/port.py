@@ -6,30 +6,11 @@ from collections.abc import Callable
 
 from han.clusters import PROTECTED_CLUSTERS
 from han.facts import Facts
-from han.sim.devices.kinds import Nature
 from han.sim.node.node import Node
-from han.sim.node.service import NodeError, SendRequest, SendStatus, SimpleDescriptor
+from han.sim.node.service import NodeError, SendRequest, SendStatus
 from han.sim.wire.nwk import COORDINATOR
-from han.zcl import BASIC_CLUSTER, KEY_ESTABLISHMENT_CLUSTER, OTA_CLUSTER, TUNNELLING_CLUSTER
 
 ENDPOINT = 1
-
-
-def descriptor(nature: Nature, *, establishes_keys: bool) -> SimpleDescriptor:
-    """What the endpoint says of itself.
-
-    It serves Basic and uses OTA Upgrade. It has both ends of a tunnel if its kind does, and of Key
-    Establishment if the device has a certificate.
-    """
-    both: tuple[int, ...] = (TUNNELLING_CLUSTER,) if nature.has_tunnel else ()
-    if establishes_keys:
-        both += (KEY_ESTABLISHMENT_CLUSTER,)
-    return SimpleDescriptor(
-        profile=nature.profile,
-        device_id=nature.zigbee_device_id,
-        input_clusters=(BASIC_CLUSTER, *both),
-        output_clusters=(OTA_CLUSTER, *both),
-    )
 
 
 class Port:

@@ -10,6 +10,8 @@ one is dropped and answered NOT_AUTHORIZED, in plain, so that a sender without a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from han.clusters import needs_link_key
 from han.errors import TheirError
 from han.facts import Facts
@@ -18,8 +20,10 @@ from han.sim.devices.establishment import Establishment
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.messenger import Messenger
 from han.sim.devices.port import Port
+from han.sim.devices.smart_energy import SmartEnergyClient
 from han.sim.node.service import Received
 from han.sim.wire.nwk import COORDINATOR
+from han.stub_clusters import StubCluster
 from han.zcl import (
     KEY_ESTABLISHMENT_CLUSTER,
     OTA_CLUSTER,
@@ -49,7 +53,9 @@ class Reception:
         firmware: Firmware,
         messenger: Messenger | None,
         establishment: Establishment | None,
+        smart_energy: SmartEnergyClient | None,
         attributes: Attributes,
+        stubs: Iterable[StubCluster],
         heeds_notify: bool,
     ) -> None:
         self._port = port
@@ -58,7 +64,9 @@ class Reception:
         self._firmware = firmware
         self._messenger = messenger
         self._establishment = establishment
+        self._smart_energy = smart_energy
         self._attributes = attributes
+        self._stub_commands = {(stub.cluster, each.command): each for stub in stubs for each in stub.commands}
         self._heeds_notify = heeds_notify
 
     def message(self, received: Received) -> None:
@@ -76,6 +84,8 @@ class Reception:
             return
         if frame.is_cluster_command and received.cluster == KEY_ESTABLISHMENT_CLUSTER and self._establishment:
             self._establishment.receive(frame, received.source_endpoint)
+            return
+        if self._smart_energy is not None and self._smart_energy.receive(received.cluster, frame):
             return
         if frame.is_cluster_command and received.cluster == OTA_CLUSTER:
             self._ota_command(frame, broadcast=received.broadcast)
@@ -128,6 +138,11 @@ class Reception:
 
     def _other_command(self, cluster: int, frame: ZclFrame) -> None:
         if frame.is_cluster_command:
+            if not frame.from_server and (stub := self._stub_commands.get((cluster, frame.command_id))):
+                payload = bytes.fromhex(stub.payload)
+                told = ZclFrame(stub.answer, frame.sequence, payload, from_server=True)
+                self._port.send(cluster, told.to_bytes())
+                return
             if cluster != TUNNELLING_CLUSTER or self._messenger is None:
                 raise TheirError(f"there is no cluster {cluster:#06x} here", Status.UNSUP_CLUSTER_COMMAND)
             command = decode_tunnel(frame)

@@ -62,6 +62,12 @@ class Upgrade:
             )
             self._settle()
 
+    def ask_now(self) -> None:
+        """Query the server at once, unless an image is under way."""
+        if self._is_running:
+            self.machine.ask_now(self._timeline.now)
+            self._settle()
+
     def activate(self) -> None:
         """Run the held image: something else than the OTA cluster said so. Raises `ota.errors.OurError`."""
         self.machine.activate(self._timeline.now)

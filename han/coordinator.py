@@ -549,10 +549,13 @@ class Coordinator:
         if comes_anew and self._security.link_keys(eui64) is None:
             # It joins with its install code, and could not read what comes under the key that it had.
             self._start(f"forget key {eui64}", self._forget_key(device, "it joins anew"))
-        # Anybody may claim an address to the Trust Centre; a device that is in stays where it proved to be.
-        if device.state is not DeviceState.JOINED:
+        # Anybody may claim an address to the Trust Centre; a device that is in stays where it proved to be,
+        # and is in no trouble if somebody else cannot read a key.
+        is_in = device.state is DeviceState.JOINED
+        if not is_in:
             self._roll.place(device, nwk)
-        if arrival is not Arrival.SECURED_REJOIN:
+        is_sent_key = arrival is not Arrival.SECURED_REJOIN
+        if is_sent_key and not (is_in and arrival is Arrival.JOIN and not self._is_expected(eui64)):
             self._doorstep.knocked(eui64, self._now())
             self._watch_doorstep()
 
@@ -632,7 +635,7 @@ class Coordinator:
             frame = ZclFrame.parse(message.payload)
         except TheirError:
             return
-        if not is_default_response(frame):
+        if not (message.is_to_many or is_default_response(frame)):
             answer = default_response(frame, self._security.refusal)
             self._start(
                 f"refuse {device.eui64} {message.cluster:#06x} {frame.sequence}",
@@ -735,11 +738,17 @@ class Coordinator:
         self._on_event(DeviceUnsecured(device.eui64, why))
 
     async def _compare_keys(self, stack: Stack) -> None:
-        """A dongle that was exchanged or reset has lost keys that the hub counts on."""
+        """See that hub and dongle think the same of each device, and ask for a new key where they do not.
+
+        A dongle that was exchanged or reset has lost keys that the hub counts on. A power cut between giving
+        the dongle a key and noting that leaves one of which the hub knows nothing.
+        """
         for device in self._roll.devices:
-            if not device.is_secured or await stack.key_table.has(device.eui64):
+            is_held = await stack.key_table.has(device.eui64)
+            if device.is_secured and not is_held:
+                self._unsecure(device, "the dongle has it no more")
+            elif device.is_secured or not (is_held and device.establishes_keys):
                 continue
-            self._unsecure(device, "the dongle has it no more")
             if device.nwk is not None and self._establishment is not None:
                 self._establishment.initiate(device.eui64)
 

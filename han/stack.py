@@ -88,6 +88,8 @@ class Message:
     source_endpoint: int
     payload: bytes
     aps_secured: bool
+    is_to_many: bool = False
+    """It came as a broadcast or to a group, and is not answered if it is refused."""
 
 
 _INCOMING = "incomingMessageHandler"
@@ -275,9 +277,9 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         elif packet.dst_ep == ENDPOINT and packet.profile_id == SMART_ENERGY_PROFILE:
             secured = bool(packet.tx_options & zigpy.types.TransmitOptions.APS_Encryption)
             payload = packet.data.serialize()
-            self._listener.message(
-                Message(int(sender), int(packet.cluster_id), int(packet.src_ep), payload, secured)
-            )
+            to_many = packet.dst.addr_mode != zigpy.types.AddrMode.NWK
+            cluster, endpoint = int(packet.cluster_id), int(packet.src_ep)
+            self._listener.message(Message(int(sender), cluster, endpoint, payload, secured, to_many))
         else:
             self._listener.stray(
                 int(sender), f"profile {int(packet.profile_id):#06x} for endpoint {int(packet.dst_ep)}"

@@ -24,7 +24,7 @@ from han.security.install_code import link_key, with_crc
 from han.security.lab_authority import lab_credentials
 from han.security.suite import Suite
 from han.sim.dongle.personality import plain
-from han.sim.node.service import SendStatus
+from han.sim.node.service import SendRequest, SendStatus
 from han.stack import Arrival, Stack
 from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, ReadAttributes, ZclFrame, default_response, encode_global
 from ota.eui64 import Eui64
@@ -182,6 +182,18 @@ async def test_a_default_response_is_never_answered_by_another(uncertified):
     assert [message for message in heard if message.cluster == OTA_CLUSTER] == []
 
 
+async def test_a_broadcast_without_protection_is_dropped_and_not_answered(uncertified):
+    heard = uncertified.heard_by("one")
+    node = uncertified.house.devices["one"].node
+    uncertified.house.pump.wake()
+    node.send(SendRequest(0xFFFD, 0x0109, OTA_CLUSTER, 1, 1, QUESTION, aps_ack=False), lambda _: None)
+    uncertified.house.pump.wake()
+    await asyncio.sleep(5.0)
+
+    assert uncertified.facts("message.refused")
+    assert [message for message in heard if message.cluster == OTA_CLUSTER] == []
+
+
 async def test_what_needs_no_key_is_heard_before_there_is_one(uncertified):
     await uncertified.say("one", BASIC_CLUSTER, QUESTION)
     await asyncio.sleep(1.0)
@@ -277,19 +289,21 @@ async def test_a_removed_device_makes_room_in_the_key_table(tmp_path):
 # Kept
 
 
-async def test_somebody_elses_attempt_under_the_same_address_takes_no_key_away(world):
+@pytest.mark.parametrize("arrival", Arrival)
+async def test_somebody_elses_attempt_under_the_same_address_takes_no_key_away(world, arrival):
     await world.admit_and_switch_on("one")
     await asyncio.sleep(300.0)
     key = world.key_in_dongle("one")
     await world.admit("two")
 
-    for arrival in Arrival:
-        world.hub.keyed(0x4321, world.eui64("one"), arrival)
+    world.hub.keyed(0x4321, world.eui64("one"), arrival)
     await asyncio.sleep(30.0)
 
     assert world.key_in_dongle("one") == key
     assert world.known("one").is_secured
     await world.hub.send(world.eui64("one"), OTA_CLUSTER, QUESTION)
+    if arrival is Arrival.JOIN:
+        assert world.events(DeviceInTrouble) == []
 
 
 @on_every_kind_of_dongle
@@ -332,6 +346,18 @@ async def test_a_key_that_the_dongle_has_lost_is_established_anew_by_the_hub(wor
     await asyncio.sleep(10.0)
 
     assert [event.eui64 for event in world.events(DeviceUnsecured)] == [world.eui64("one")]
+    assert world.known("one").is_secured
+    assert world.key_in_dongle("one") == world.key_in_device("one") != before
+
+
+async def test_a_key_that_the_hub_knows_nothing_of_after_a_power_cut_is_established_anew(world):
+    await world.admit_and_switch_on("one")
+    before = world.key_in_device("one")
+    world.known("one").is_secured = False
+
+    await world.restart()
+    await asyncio.sleep(10.0)
+
     assert world.known("one").is_secured
     assert world.key_in_dongle("one") == world.key_in_device("one") != before
 

@@ -617,9 +617,25 @@ class Coordinator:
             device.state = DeviceState.JOINED
             self._facts.say("hub", "device.joined", device=str(device.eui64), nwk=nwk)
             self._on_event(DeviceJoined(device.eui64, nwk))
+            if any(self._is_awaited(eui64) for eui64 in self._expected):
+                self._start("open routers", self._open_routers())
         elif moved:
             self._facts.say("hub", "device.moved", device=str(device.eui64), nwk=nwk)
             self._on_event(DeviceMoved(device.eui64, nwk))
+
+    def _is_awaited(self, eui64: Eui64) -> bool:
+        """Whether this device may join now and has not."""
+        device = self._roll.find(eui64)
+        is_out = device is not None and device.state is not DeviceState.JOINED
+        return is_out and self._expected[eui64].until > self._now()
+
+    async def _open_routers(self) -> None:
+        """Let those join who hear a router only: the newest one was not there when joining opened."""
+        seconds, stack = self._seconds_left(), self._stack
+        if not seconds or stack is None:
+            return
+        with contextlib.suppress(DeliveryFailed, RadioBusy, RadioGone), self._asking(stack):
+            await stack.open_routers(seconds)
 
     def _forget(self, eui64: Eui64) -> None:
         """What is under way with a device that is gone is of no use."""

@@ -403,6 +403,18 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             # It has set one under which nobody who lost the network key may come back.
             await self._set_joining(policy)
 
+    async def open_routers(self, seconds: int) -> None:
+        """Tell every router in the network to let devices join for this long (up to 254 seconds)."""
+        await zigpy.zdo.broadcast(
+            self,
+            zdo.ZDOCmd.Mgmt_Permit_Joining_req,
+            0x0000,
+            0x00,
+            seconds,
+            0,
+            broadcast_address=zigpy.types.BroadcastAddress.ALL_ROUTERS_AND_COORDINATOR,
+        )
+
     async def forget_old_key(self, eui64: Eui64) -> None:
         """Erase the key of a device that joins anew, unless the key to join with stands in its place."""
         if trust_centre_policy.has_transient_keys(self.ezsp_version):

@@ -45,3 +45,9 @@ async def update(house: House, heard: HeardFacts, hub: RadioHub) -> None:
     hub.offer(image(house).to_bytes(), house.devices["ppmid"].eui64)
     await heard.wait_for("device.activated", "ppmid", 3600.0)
     assert house.devices["ppmid"].file_version == NEW
+
+
+async def blocks(heard: HeardFacts, count: int) -> None:
+    """Wait until the PPMID has taken so many blocks of its image."""
+    while len(heard.of("ota.block", "ppmid")) < count:
+        await heard.wait_for("ota.block", "ppmid")

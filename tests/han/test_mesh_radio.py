@@ -7,8 +7,9 @@ import io
 
 import pytest
 from house_radio import HeardFacts, hub_in
-from mesh_world import image, move_in, new_house, update
+from mesh_world import blocks, image, move_in, new_house, update
 
+from han.coordinator import DeviceMoved
 from han.sim.air.capture import KeyFile, read_keys, read_pcap
 from han.sim.air.rebuild import rebuild_images
 from han.sim.home import Kind
@@ -65,8 +66,7 @@ async def test_an_image_arrives_though_the_router_under_way_dies(source_routing)
         if source_routing:
             await asyncio.sleep(90.0)
         hub.offer(image(house).to_bytes(), house.devices["ppmid"].eui64)
-        while len(heard.of("ota.block", "ppmid")) < 100:
-            await heard.wait_for("ota.block", "ppmid")
+        await blocks(heard, 100)
         # The better of the two ways, and the one that is used.
         house.devices["kitchen"].power_off()
         died = house.timeline.now
@@ -97,3 +97,61 @@ async def test_a_home_of_several_hops_can_be_moved_into(home):
         await move_in(house, heard, hub)
     assert all(device.is_attached for device in house.devices.values())
     assert {device.kind for device in house.home.devices} - {Kind.ROUTER}
+
+
+async def test_devices_that_are_all_switched_on_at_once_find_in_one_behind_the_other():
+    house = new_house("four-hops.toml")
+    heard = HeardFacts(house.facts)
+    async with hub_in(house) as hub:
+        await hub.admit_everyone(house)
+        found = [
+            asyncio.ensure_future(heard.wait_for("device.attached", name, 250.0)) for name in house.devices
+        ]
+        house.power_on()
+        await asyncio.gather(*found)
+    assert house.devices["ppmid"].node.store.depth == 4
+
+
+async def test_a_device_that_changes_its_address_in_the_middle_is_followed():
+    house = new_house("four-hops.toml")
+    heard = HeardFacts(house.facts)
+    async with hub_in(house) as hub:
+        await move_in(house, heard, hub)
+        ppmid = house.devices["ppmid"]
+        hub.offer(image(house).to_bytes(), ppmid.eui64)
+        await blocks(heard, 100)
+        ppmid.node.change_address()
+        await heard.wait_for("device.activated", "ppmid", 600.0)
+        moves = [event for event in hub.events if isinstance(event, DeviceMoved)]
+    assert [event.eui64 for event in moves] == [ppmid.eui64]
+    assert ppmid.node.store.network.nwk == moves[0].nwk
+
+
+async def test_a_router_that_changes_its_address_in_the_middle_is_followed():
+    house = new_house("four-hops.toml")
+    heard = HeardFacts(house.facts)
+    async with hub_in(house, source_routing=True) as hub:
+        await move_in(house, heard, hub)
+        await asyncio.sleep(90.0)
+        hub.offer(image(house).to_bytes(), house.devices["ppmid"].eui64)
+        await blocks(heard, 100)
+        house.devices["landing"].node.change_address()
+        await heard.wait_for("device.activated", "ppmid", 600.0)
+
+
+async def test_keys_are_established_over_a_source_route_in_fragments():
+    house = new_house("four-hops.toml")
+    heard = HeardFacts(house.facts)
+    async with hub_in(house, source_routing=True) as hub:
+        await move_in(house, heard, hub)
+        await asyncio.sleep(90.0)
+        assert hub.coordinator is not None
+        ppmid = house.devices["ppmid"].eui64
+        await hub.coordinator.discover(ppmid)  # it answers, and tells the way as it does
+        nwk = house.devices["ppmid"].node.nwk
+        # An Initiate of suite 2 is a ZCL frame of 81 octets.
+        assert house.node.largest_payload(aps_security=False, destination=nwk) < 81
+        agreed = asyncio.ensure_future(heard.wait_for("keys.established", "ppmid", 60.0))
+        await hub.coordinator.establish(ppmid)
+        await agreed
+    assert heard.of("message.fragmented", "hub")

@@ -2,9 +2,9 @@
 
 A `Fault` names one thing that goes wrong and how often. Each has its opportunities: a write on the serial
 line, a command, a callback. It lets the first ``skip`` of them pass, then strikes each with the probability
-``share``, at most ``times`` times, from ``after`` seconds on and for ``lasts`` seconds. The two that happen
-to the processor (``reboot``, ``stall``) strike by the clock, at ``after`` and again ``every`` so many
-seconds, unless a command is named to strike on. Every strike is said as a fact.
+``share``, at most ``times`` times, from ``after`` seconds on and for ``lasts`` seconds. Those that happen to
+the processor (``reboot``, ``assert``, ``stall``) strike by the clock, at ``after`` and again ``every`` so
+many seconds, unless a command is named to strike on. Every strike is said as a fact.
 
 All of it can be written in a home file, given to ``gbhan dongle --fault``, or added while the dongle runs.
 """
@@ -52,6 +52,8 @@ class Kind(Enum):
 
     REBOOT = "reboot"
     """The firmware restarts as after a watchdog, dead for ``seconds`` (0: as long as a start takes)."""
+    ASSERT = "assert"
+    """The same, as after a failed assertion."""
     STALL = "stall"
     """The processor neither reads nor writes for ``seconds``; what its small buffer cannot hold is lost."""
     SECOND_RSTACK = "second-rstack"

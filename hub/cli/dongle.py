@@ -164,7 +164,7 @@ def dongle(
     Kinds on the serial line:  dropped-octets, changed-octets, repeated-octets (octets=N in a row), deaf
     Of commands:               busy, table-full, no-buffers, refused-command, lost-answer
     Of callbacks:              failed-delivery, lost-callback, repeated-callback, wrong-link-quality
-    Of the processor:          reboot, stall (seconds=S), second-rstack, error-before-rstack
+    Of the processor:          reboot, assert, stall (seconds=S), second-rstack, error-before-rstack
 
     \b
     share=0..1      of the opportunities (writes, commands, callbacks); 1 by default
@@ -172,7 +172,7 @@ def dongle(
     times=N         strike at most N times
     after=S         not before S seconds have passed
     lasts=S         and for S seconds only
-    every=S         reboot and stall: again every S seconds
+    every=S         reboot, assert and stall: again every S seconds
     command=NAME    only this EZSP command or callback, as in command=sendUnicast
     """  # noqa: D301 - a backspace is what makes click keep the lines
     try:

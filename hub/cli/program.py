@@ -100,6 +100,7 @@ _TOLD = frozenset(
         "mqtt.lost",
         "mqtt.unreachable",
         "mqtt.refused",
+        "dongle.fault",
         "radio.lost",
         "radio.back",
         "radio.unreachable",

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from han.clock import Utc
 from han.facts import Facts
-from han.sim.fault import Fault
+from han.sim.address import HouseSettings
 from han.sim.home import DeviceDescription, read_home
 from han.sim.house import House
 from hub.demo.images import Supplier
@@ -17,15 +17,14 @@ from hub.demo.stage import Chance, Stage, open_stage, prepared_home
 
 
 @asynccontextmanager
-async def one_ppmid(seed: int, *faults: Fault) -> AsyncIterator[tuple[Stage, DeviceDescription]]:
-    """A PPMID that has joined a minute ago, on a dongle with these faults from the start."""
+async def one_ppmid(seed: int, *, ezsp: int = 13) -> AsyncIterator[tuple[Stage, DeviceDescription]]:
+    """A PPMID that has joined a minute ago, on a dongle that speaks this version."""
     loop = asyncio.get_running_loop()
     facts = Facts(loop.time)
     supplier = Supplier(seed)
-    home = prepared_home(read_home("demo"), supplier, None)
+    home = prepared_home(HouseSettings("demo", ezsp=ezsp).apply_to(read_home("demo")), supplier, None)
     house = House(home, facts=facts, utc=Utc(loop).at, seed=seed)
     house.run_on(loop)
-    house.dongle.faults.add(*faults)
     report = Report(seed=seed)
     async with open_stage(house, Chance(seed), report=report, facts=facts, supplier=supplier) as stage:
         ppmid = stage.described["ppmid"]

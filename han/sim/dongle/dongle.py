@@ -116,7 +116,8 @@ class Dongle:
         if fault.kind is Kind.STALL:
             self._timeline.after(0.0, self.stall, fault.seconds)
         else:
-            self._timeline.after(0.0, partial(self.crash, dead_for=fault.seconds or None))
+            reason = ResetCode.ASSERT if fault.kind is Kind.ASSERT else ResetCode.WATCHDOG
+            self._timeline.after(0.0, partial(self.crash, reason, dead_for=fault.seconds or None))
 
     # Octets from the host.
 

@@ -11,7 +11,7 @@ from han.sim.air.timeline import Timeline
 from han.sim.fault import Fault, Kind
 
 ON_THE_LINE: Final = (Kind.DROPPED_OCTETS, Kind.CHANGED_OCTETS, Kind.REPEATED_OCTETS)
-OF_THE_PROCESSOR: Final = (Kind.REBOOT, Kind.STALL)
+OF_THE_PROCESSOR: Final = (Kind.REBOOT, Kind.ASSERT, Kind.STALL)
 
 
 class _Armed:

@@ -225,7 +225,7 @@ def test_a_fault_that_cannot_be_is_named_and_the_help_tells_them_all():
 
 @pytest.mark.bench
 def test_a_fault_that_was_asked_for_happens():
-    with served("--listen", "tcp://127.0.0.1:0", "--fault", "assert:after=0.5") as (process, _):
+    with served("--listen", "tcp://127.0.0.1:0", "--fault", "assert:after=2,every=2") as (process, _):
         assert process.stdout is not None
         told = (json.loads(line) for line in process.stdout)
         fault = next(fact for fact in told if fact["what"] == "dongle.fault")

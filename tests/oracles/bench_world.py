@@ -267,7 +267,7 @@ class Wire:
     """A network cable between the hub and the dongle: it can be cut, and is whole for the next connection."""
 
     def __init__(self, dongle: int) -> None:
-        self._dongle = dongle
+        self.dongle = dongle
         self._server: asyncio.Server | None = None
         self._ends: list[asyncio.StreamWriter] = []
         self._carrying: set[asyncio.Task[None]] = set()
@@ -294,7 +294,11 @@ class Wire:
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._dongle)
+        try:
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.dongle)
+        except ConnectionError:
+            writer.close()
+            return
         self._ends += [writer, to_writer]
         for source, sink in ((reader, to_writer), (to_reader, writer)):
             task = asyncio.create_task(_carry(source, sink))
@@ -324,7 +328,10 @@ class Bench:
         self.broker = _broker(folder, mosquitto, self.broker_port)
         self.dongle = Follower(
             "gbhan dongle",
-            ["dongle", "--listen", "tcp://127.0.0.1:0", "--home", str(folder / "home.toml")],
+            [
+                *("dongle", "--listen", "tcp://127.0.0.1:0", "--home", str(folder / "home.toml")),
+                *("--state", str(folder / "house")),
+            ],
             folder / "dongle.log",
             "door.open",
         )
@@ -369,8 +376,7 @@ class Bench:
         """Start everything, in the order in which a person would."""
         await self.broker.start()
         await asyncio.gather(self.dongle.start(), self.dsp.start())
-        door = next(fact for fact in self.dongle.facts if fact.what == "door.open")
-        self._wire = Wire(int(door.url.rpartition(":")[2]))
+        self._wire = Wire(self._door())
         await self._wire.lay()
         self._hub = Follower(
             "gbhan hub",
@@ -383,6 +389,18 @@ class Bench:
             "mqtt.connected",
         )
         await self._hub.start()
+
+    async def power_cut(self) -> None:
+        """The house loses its power, dongle and devices, and gets it back."""
+        await self.dongle.kill()
+        self.wire.cut()
+        await self.dongle.start()
+        self.wire.dongle = self._door()
+
+    def _door(self) -> int:
+        """The port on which the dongle lets hosts in, in its present life."""
+        door = next(fact for fact in reversed(self.dongle.facts) if fact.what == "door.open")
+        return int(door.url.rpartition(":")[2])
 
     async def clear_away(self) -> None:
         """Leave no process and no connection behind."""

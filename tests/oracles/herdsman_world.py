@@ -16,6 +16,7 @@ from typing import Any
 from bench_world import Follower, Program
 
 from han.sim.home import read_home
+from han.sim.house_memory import HouseMemory
 
 HERDSMAN = Path(__file__).parent / "herdsman"
 HOMES = Path(__file__).parents[2] / "fixtures" / "homes"
@@ -97,6 +98,12 @@ class Desk:
         command = [str(self._node.program), str(HERDSMAN / "ota.mjs"), *arguments]
         self._scripts.append(Script(command, self.folder / f"herdsman-{number}.log"))
         return self._scripts[-1]
+
+    def exchange_dongle(self) -> None:
+        """Put a blank dongle in the place of the one that was; only while none is being served."""
+        file = self.folder / "house" / "house.json"
+        kept = json.loads(file.read_text())
+        file.write_text(json.dumps(kept | {"dongle": HouseMemory().to_dict()["dongle"]}))
 
     async def clear_away(self) -> None:
         """Leave no process behind."""

@@ -231,3 +231,19 @@ async def test_a_hub_whose_dongle_is_cut_off_or_stands_still_goes_on_where_it_wa
     assert [line.code for line in standing.story].count("0x8F8A") == 1
     assert_nobody_began_again(world, image)
     assert_each_octet_arrived_once(world, image, since=0)
+
+
+async def test_a_power_cut_of_the_whole_house_costs_time_and_nothing_else(mosquitto, tmp_path):
+    image = upgrade_file(0x00020000, SIZE)
+    async with bench(tmp_path, mosquitto, ppmids=1) as world:
+        await world.join_all()
+        await world.submit("R", image)
+        await world.hub.says("ota.block", 10)
+
+        lived = len(world.dongle.facts)
+        await world.power_cut()
+        await world.hub.says("radio.back")
+        standing = await world.finished("R")
+
+    assert_it_ended_well(standing, world)
+    assert world.dongle.count("join.associated", since=lived) == 0

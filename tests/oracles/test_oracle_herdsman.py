@@ -113,6 +113,18 @@ async def killed(world: Desk, files: Files) -> list[Script]:
     return [first, second]
 
 
+async def exchanged(world: Desk, files: Files) -> list[Script]:
+    """Let the device in, exchange the dongle for a blank one, and update the device."""
+    first = world.script()
+    await first.run()
+    await world.dongle.stop()
+    world.exchange_dongle()
+    await world.dongle.start()
+    second = world.script(files.small, pace=0)
+    await second.run()
+    return [first, second]
+
+
 Play = Callable[[Desk, Files], Awaitable[list[Script]]]
 
 COURSES: dict[str, tuple[Play, str, str]] = {
@@ -122,6 +134,7 @@ COURSES: dict[str, tuple[Play, str, str]] = {
     "upstairs": (up_the_stairs, "herdsman-upstairs", ""),
     "interrupted": (interrupted, "herdsman", ""),
     "killed": (killed, "herdsman", ""),
+    "exchanged": (exchanged, "herdsman", ""),
 }
 """By name: what is done, in which home, with which settings of the dongle."""
 
@@ -302,6 +315,15 @@ def test_a_house_that_is_killed_comes_back_with_its_network_and_the_update_goes_
     assert second.of("network")[0]["start"] == "resumed"
     assert len(twice.said("join.associated")) == 1
     assert second.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
+
+
+def test_herdsman_restores_its_network_on_a_blank_dongle_and_the_device_never_notices(course):
+    twice = course("exchanged")
+
+    assert twice.statuses == [0, 0], twice.script.last_words()
+    assert twice.script.of("network")[0]["start"] == "restored"
+    assert len(twice.said("join.associated")) == 1
+    assert twice.script.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
 
 
 def test_a_device_whose_install_code_was_typed_wrong_stays_outside(course):

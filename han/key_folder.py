@@ -60,6 +60,8 @@ class KeyFolder:
         Raises:
             SurroundingsError: if it is not, or is open to other users.
         """
+        if not path.exists():
+            raise SurroundingsError(f"there is no folder {path}: gbhan keys --help says how to make one")
         check_private_directory(path)
         return cls(path)
 

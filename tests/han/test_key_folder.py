@@ -141,7 +141,7 @@ def test_a_file_that_others_may_read_or_write_is_refused_with_what_to_say(folder
 
 def test_no_folder_and_what_is_none_are_refused(tmp_path):
     (tmp_path / "file").write_text("x")
-    for path, why in ((tmp_path / "nowhere", "cannot be read"), (tmp_path / "file", "no directory")):
+    for path, why in ((tmp_path / "nowhere", "gbhan keys --help"), (tmp_path / "file", "no directory")):
         with pytest.raises(SurroundingsError, match=why):
             KeyFolder.open(path)
     with pytest.raises(SurroundingsError, match="cannot be made"):

@@ -205,7 +205,7 @@ def test_a_hub_is_given_only_certificates_that_establish_keys_and_told_what_to_d
 @pytest.mark.parametrize(
     ("arguments", "status", "complaint"),
     [
-        (("issue", "nowhere", METER), 3, "nowhere cannot be read"),
+        (("issue", "nowhere", METER), 3, "no folder nowhere"),
         (("issue", "empty", METER), 2, "gbhan keys ca empty --suite 2"),
         (("issue", "empty", METER, "--suite", "1", "--valid-for", "1d"), 2, "no place for --valid-for"),
         (("issue", "empty", "5"), 2, "no EUI-64"),

@@ -99,7 +99,7 @@ HUB_ON = ("hub", "--mqtt", "mqtt://127.0.0.1", "--radio")
         (["hub", "--radio", "x", "--mqtt", "mqtt://10.0.0.7", "--state", "S"], 2, "not this machine"),
         ([*HUB_ON, "x", "--state", "S"], 2, "--lab-keys for simulated devices"),
         ([*HUB_ON, "x", "--state", "S", "--lab-keys", "--keys", "K"], 2, "give one of them"),
-        ([*HUB_ON, "x", "--state", "S", "--keys", "nowhere"], 3, "nowhere cannot be read"),
+        ([*HUB_ON, "x", "--state", "S", "--keys", "nowhere"], 3, "no folder nowhere"),
         ([*HUB_ON, "x", "--state", "S", "--keys", "loose"], 3, "chmod 700 loose"),
         ([*HUB_ON, "nonsense", "--state", "S", "--lab-keys"], 2, "radio"),
         ([*HUB_ON, "/dev/ttyNone", "--state", "S", "--lab-keys"], 3, "ttyNone"),

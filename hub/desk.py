@@ -33,6 +33,7 @@ from hub.messages import (
     ReadVersionRequest,
     RemoveRequest,
     Response,
+    SwitchKeyRequest,
     open_message,
     split_topic,
 )
@@ -105,6 +106,8 @@ class Desk:
                 self._in_its_own_time(message, self._join(message))
             case RemoveRequest():
                 self._in_its_own_time(message, self._remove(message))
+            case SwitchKeyRequest():
+                self._in_its_own_time(message, self._switch_key(message))
             case ReadVersionRequest():
                 self._in_its_own_time(message, self._read_version(message))
             case _:
@@ -212,6 +215,17 @@ class Desk:
             self._staff.serving.removed(device)
         self._facts.say("hub", "request.remove", device=str(device), code=code, why=why)
         self._say(self._response("remove", request, code=code, reason=why))
+
+    async def _switch_key(self, request: SwitchKeyRequest) -> None:
+        code, why = "ok", ""
+        try:
+            await self._staff.house.switch_network_key(by_broadcast=request.broadcast)
+        except (RadioGone, RadioBusy) as error:
+            code, why = "radio-down", str(error)
+        except HanError as error:
+            code, why = "refused", str(error)
+        self._facts.say("hub", "request.switch-key", code=code, why=why)
+        self._say(self._response("switch-key", request, code=code, reason=why))
 
     async def _read_version(self, request: ReadVersionRequest) -> None:
         device = Eui64.parse(request.device)

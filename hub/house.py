@@ -46,6 +46,10 @@ class House(Protocol):
         """Ask this device to leave, forget its keys, and keep it out until it is admitted anew."""
         ...
 
+    async def switch_network_key(self, *, by_broadcast: bool = False) -> list[Eui64]:
+        """Give the network a new key; gives those devices to which it was sent."""
+        ...
+
     async def send(
         self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True, fragments: bool = True
     ) -> None:

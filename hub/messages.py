@@ -123,6 +123,14 @@ class RemoveRequest(Message, frozen=True, kw_only=True):
     device: Device
 
 
+class SwitchKeyRequest(Message, frozen=True, kw_only=True):
+    """Give the network a new key: each device under its link key, or by ``broadcast`` under the old key."""
+
+    TOPIC = "request/switch-key"
+
+    broadcast: bool = False
+
+
 class DevicesRequest(Message, frozen=True, kw_only=True):
     """List the devices of this HAN; answered by a Response with ``devices``."""
 
@@ -216,7 +224,7 @@ class DeviceEntry(Struct, frozen=True, kw_only=True):
     """Why it does not get in, or gets no link key; empty if all is well or nothing is known."""
 
 
-Verb = Literal["join", "remove", "devices", "offer", "activate", "read-version"]
+Verb = Literal["join", "remove", "switch-key", "devices", "offer", "activate", "read-version"]
 VERBS: Final[tuple[str, ...]] = get_args(Verb)
 
 
@@ -355,6 +363,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     for kind in (
         JoinRequest,
         RemoveRequest,
+        SwitchKeyRequest,
         DevicesRequest,
         ImageOffer,
         ActivateRequest,

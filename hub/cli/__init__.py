@@ -17,6 +17,7 @@ _COMMANDS = {
     "dsp": ("hub.cli.dsp", "dsp", "Run the DSP stub and the CSP model."),
     "join": ("hub.cli.join", "join", "Admit a device to a running hub."),
     "remove": ("hub.cli.remove", "remove", "Strike a device off a running hub."),
+    "switch-key": ("hub.cli.switch_key", "switch_key", "Give the network of a running hub a new key."),
     "devices": ("hub.cli.devices", "devices", "List the devices of a running hub."),
     "image": ("hub.cli.image", "image", "Make, explain and check upgrade files."),
     "request": ("hub.cli.request", "request", "Send a Service Request to a running DSP stub."),

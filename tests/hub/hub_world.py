@@ -19,6 +19,7 @@ from hub_faulty_disk import FaultyDisk, PowerCutError
 from han.admission import Admitted
 from han.clock import Utc
 from han.coordinator import DeliveryFailed, DeviceJoined, PayloadTooLong, RadioGone, UnknownDevice
+from han.errors import OurError
 from han.facts import Facts
 from han.gbcs.payloads import (
     ActivateFirmwareCommand,
@@ -252,6 +253,8 @@ class FakeHouse:
         self.ears = None
         self.devices: dict[Eui64, Device] = {}
         self.admitted: dict[Eui64, bytes] = {}
+        self.network_keys = 1
+        """How many the network has had so far."""
         self.frames = 0
         self.on_frame = lambda _: None
 
@@ -313,6 +316,15 @@ class Radio:
             raise UnknownDevice(f"{eui64} was not admitted")
         if eui64 in self.house.devices:
             self.house.devices.pop(eui64).power_off()
+
+    async def switch_network_key(self, *, by_broadcast=False) -> list[Eui64]:
+        if self.house.is_down:
+            raise RadioGone("the dongle is gone")
+        if not by_broadcast:
+            raise OurError("no device has established a link key: let the network key be broadcast")
+        await asyncio.sleep(20.0)
+        self.house.network_keys += 1
+        return list(self.house.admitted)
 
     def _join(self, eui64: Eui64) -> None:
         if self.house.ears is self.ears:

@@ -12,7 +12,7 @@ from hub_world import GSME, INSTALL_CODE, KINDS, OTHER, PPMID, World, image_for
 from han.admission import Admitted
 from han.coordinator import DeviceInTrouble, DeviceJoined, DeviceLeft, DeviceSecured, DeviceUnsecured
 from hub.flash import Flash
-from hub.messages import DevicesRequest, JoinRequest, RemoveRequest
+from hub.messages import DevicesRequest, JoinRequest, RemoveRequest, SwitchKeyRequest
 
 
 @contextlib.asynccontextmanager
@@ -183,3 +183,33 @@ async def test_whether_a_device_has_to_establish_a_key_is_what_its_admission_say
             )
 
     assert asked == [None, True, False]
+
+
+async def switch_key(world, **options):
+    """Ask the hub for a new network key."""
+    return await world.head_end.ask(SwitchKeyRequest(**options, **world.head_end.pen.stamp()))
+
+
+async def test_the_network_gets_a_new_key_when_the_head_end_asks_for_one(tmp_path):
+    async with home(tmp_path, PPMID) as world:
+        answer = await switch_key(world, broadcast=True)
+
+    assert (answer.ok, answer.verb) == (True, "switch-key")
+    assert world.house.network_keys == 2
+
+
+async def test_a_key_that_cannot_be_given_out_is_refused_with_what_to_do(tmp_path):
+    async with home(tmp_path, PPMID) as world:
+        answer = await switch_key(world)
+
+    assert (answer.ok, answer.code) == (False, "refused")
+    assert "let the network key be broadcast" in answer.reason
+    assert world.house.network_keys == 1
+
+
+async def test_without_a_dongle_the_key_stays(tmp_path):
+    async with home(tmp_path, PPMID) as world:
+        world.house.is_down = True
+        answer = await switch_key(world, broadcast=True)
+
+    assert (answer.ok, answer.code) == (False, "radio-down")

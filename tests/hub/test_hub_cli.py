@@ -111,6 +111,8 @@ HUB_ON = ("hub", "--mqtt", "mqtt://127.0.0.1", "--radio")
         (["devices", "--hub", "17"], 2, "EUI-64"),
         (["remove", "17"], 2, "EUI-64"),
         (["remove", str(PPMID), "--mqtt", "mqtt://127.0.0.1:1"], 3, "nobody listens"),
+        (["switch-key", "--hub", "17"], 2, "EUI-64"),
+        (["switch-key", "--mqtt", "mqtt://127.0.0.1:1"], 3, "nobody listens"),
         (["join", "17", "00", "--type", "PPMID"], 2, "EUI-64"),
         (["join", str(PPMID), "--type", "PPMID"], 2, "install code is missing"),
         (["join", str(PPMID), "0011", "--type", "PPMID"], 2, "install code has"),
@@ -136,7 +138,7 @@ def test_wrong_usage_and_missing_surroundings_are_named(tmp_path, monkeypatch, a
     assert INSTALL_CODE not in result.output
 
 
-@pytest.mark.parametrize("command", ["hub", "join", "remove", "devices"])
+@pytest.mark.parametrize("command", ["hub", "join", "remove", "switch-key", "devices"])
 def test_each_command_has_help_with_an_example(command):
     result = gbhan(command, "--help")
     assert result.exit_code == 0

@@ -139,6 +139,11 @@ def test_what_a_host_says_while_the_dongle_starts_is_lost():
     assert wire.say(b"", listen=5.0).count(bytes.fromhex("1ac1020b0a527e")) == 1
 
 
+def test_some_dongles_give_another_reason_for_the_reset_that_was_asked_for():
+    """Freshly flashed ones say power on (Koenkk/zigbee-herdsman#943)."""
+    assert Host(Desk(Personality(reset_reason=ResetCode.POWER_ON))).reset() == ResetCode.POWER_ON
+
+
 # 4. Callbacks when they like
 
 

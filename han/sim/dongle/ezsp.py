@@ -174,20 +174,23 @@ class Ezsp:
 
     def _interpret(self, frame: bytes) -> None:
         opened = self._header.open(frame)
-        if opened is not None and (opened.frame_id == VERSION_COMMAND or self._version_is_set):
-            if opened.frame_id == VERSION_COMMAND:
-                self._answer_version(opened.sequence, opened.parameters, in_short_header=False)
-            else:
-                self._execute(*opened)
-            return
+        if opened is None:
+            self._interpret_foreign(frame)
+        elif opened.frame_id == VERSION_COMMAND:
+            self._answer_version(opened.sequence, opened.parameters, in_short_header=False)
+        elif self._version_is_set:
+            self._execute(*opened)
+        else:
+            why = Refused(Status.VERSION_NOT_SET, "no version was agreed")
+            self._refuse(opened.sequence, opened.frame_id, why)
+
+    def _interpret_foreign(self, frame: bytes) -> None:
+        """A frame without our header: only the question after the version is understood in the short one."""
         short = SHORT.open(frame)
         if short is None:
             self._facts.say(self._name, "ezsp.dropped", why="too short for a header", size=len(frame))
-        elif opened is None and short.frame_id == VERSION_COMMAND:
+        elif short.frame_id == VERSION_COMMAND:
             self._answer_version(short.sequence, short.parameters, in_short_header=True)
-        elif opened is not None:
-            why = Refused(Status.VERSION_NOT_SET, "no version was agreed")
-            self._refuse(opened.sequence, opened.frame_id, why)
         else:
             why = Refused(Status.VERSION_NOT_SET, "a command in the header of another version")
             self._refuse(short.sequence, short.frame_id, why)

@@ -83,6 +83,34 @@ async def test_two_devices_that_come_at_once_have_a_key_of_their_own_each(world)
     assert keys == {world.key_in_device(name) for name in ("one", "two")}
 
 
+async def test_more_devices_at_once_than_the_hub_takes_exchanges_all_get_their_key(tmp_path):
+    names = [f"device-{number}" for number in range(7)]
+    async with keyed_world(new_house(home(*names)), tmp_path) as world:
+        await world.start()
+        for name in names:
+            await world.admit(name)
+        world.house.power_on()
+        await asyncio.sleep(200.0)
+
+        assert all(world.known(name).is_secured for name in names)
+        assert all(world.key_in_dongle(name) == world.key_in_device(name) for name in names)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_on_a_bad_air_and_over_a_bad_line_a_key_is_established_and_used_all_the_same(tmp_path, seed):
+    house = new_house(home("one"), loss=0.05, serial_loss=0.02, seed=seed)
+    async with keyed_world(house, tmp_path) as world:
+        await world.start()
+        await world.admit("one")
+        world.house.power_on()
+        await asyncio.sleep(200.0)
+
+        assert world.known("one").is_secured
+        assert world.key_in_dongle("one") == world.key_in_device("one")
+        for _ in range(20):
+            await world.hub.send(world.eui64("one"), OTA_CLUSTER, QUESTION)
+
+
 @on_every_kind_of_dongle
 async def test_protected_clusters_go_under_the_link_key_in_both_directions(world):
     await world.admit_and_switch_on("one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import combinations, pairwise
 
 import pytest
@@ -26,9 +27,16 @@ from han.sim.node.service import (
     SendRequest,
     SendStatus,
 )
-from han.sim.wire import mac, nwk, zdo
+from han.sim.wire import mac, nwk, nwk_commands, zdo
 from han.sim.wire.errors import WireError
-from han.sim.wire.nwk_commands import RouteRequest, parse_command
+from han.sim.wire.nwk_commands import (
+    LinkStatus,
+    NetworkStatus,
+    RouteRecord,
+    RouteReply,
+    RouteRequest,
+    parse_command,
+)
 from ota.eui64 import Eui64
 
 
@@ -488,3 +496,44 @@ def test_an_end_device_whose_parent_went_dark_comes_back_through_another():
     assert house.send(house["e"], house["hub"], b"here I am") is SendStatus.OK
     rejoined = [event for event in house.events["hub"] if isinstance(event, DeviceJoined)][-1]
     assert (rejoined.status, rejoined.parent) == (DeviceUpdate.SECURED_REJOIN, house[other].nwk)
+
+
+def test_thousands_of_spoilt_mesh_commands_from_somebody_with_the_key_break_nothing():
+    house = concentrating(chain())
+    dice = random.Random(7)
+    liar = Eui64(0x00DB1234567890EE)
+    b = house["b"]
+    commands = [
+        RouteRequest(1, 0, 1, 0),
+        RouteReply(1, b.nwk, 0, 1),
+        RouteRecord((1, 2, 3)),
+        NetworkStatus(0x0B, 0x1234),
+        LinkStatus((nwk_commands.Link(b.nwk, 1, 1),)),
+    ]
+    for counter in range(3000):
+        payload = bytearray(dice.choice(commands).to_bytes())
+        for _ in range(dice.randrange(4)):
+            payload[dice.randrange(len(payload))] = dice.randrange(256)
+        frame = nwk.NwkFrame(
+            nwk.FrameType.COMMAND,
+            dice.choice((b.nwk, 0xFFFC, house["d"].nwk)),
+            dice.randrange(0xFFF8),
+            dice.randrange(32),
+            counter & 0xFF,
+            bytes(payload[: dice.randrange(1, len(payload) + 1)]),
+            security=True,
+            source_route=nwk.SourceRoute(dice.randrange(4), (b.nwk, dice.randrange(0xFFF8)))
+            if dice.random() < 0.2
+            else None,
+        )
+        octets = nwk.seal(frame, NETWORK_KEY, 0, counter, liar)
+        outer = mac.MacFrame(mac.FrameType.DATA, counter & 0xFF, 0x1A62, b.nwk, 0x7777, octets)
+        b._nwk.receive(outer, dice.randrange(256), -60)
+        house.run(0.01)
+    house.run(60.0)
+
+    assert len(b.neighbours()) <= 26
+    assert len(b.routes()) <= 64
+    assert b._nwk.mesh._passing_on == {}
+    assert b._nwk.mesh._searches == {}
+    assert house.send(house["d"], house["hub"], b"still there") is SendStatus.OK

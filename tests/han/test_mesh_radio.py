@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 
+import msgspec
 import pytest
 from house_radio import HeardFacts, hub_in
-from mesh_world import blocks, image, move_in, new_house, update
+from mesh_world import HOMES, blocks, image, move_in, new_house, update
 
 from han.coordinator import DeviceMoved
 from han.sim.air.capture import KeyFile, read_keys, read_pcap
 from han.sim.air.rebuild import rebuild_images
-from han.sim.home import Kind
+from han.sim.air.timeline import Timeline
+from han.sim.home import Kind, LinkDescription, read_home
+from han.sim.house import House
 from ota.server import BlockShrunk
 
 pytestmark = pytest.mark.usefixtures("rebound")
@@ -155,3 +158,25 @@ async def test_keys_are_established_over_a_source_route_in_fragments():
         await hub.coordinator.establish(ppmid)
         await agreed
     assert heard.of("message.fragmented", "hub")
+
+
+async def test_a_sleeping_ppmid_whose_parent_dies_in_mid_transfer_finds_another_and_goes_on():
+    home = read_home(str(HOMES / "two-ways.toml"))
+    devices = tuple(
+        msgspec.structs.replace(device, sleeps=True) if device.name == "ppmid" else device
+        for device in home.devices
+    )
+    another_parent = LinkDescription(between=("hall", "ppmid"), lqi=205)
+    home = msgspec.structs.replace(home, devices=devices, links=(*home.links, another_parent))
+    house = House(home, timeline=Timeline(asyncio.get_running_loop().time()))
+    heard = HeardFacts(house.facts)
+    async with hub_in(house) as hub:
+        await move_in(house, heard, hub)
+        ppmid = house.devices["ppmid"]
+        parents = {house.devices[name].node.nwk: name for name in ("landing", "hall")}
+        before = parents[ppmid.node.store.parent]
+        hub.offer(image(house, 6000).to_bytes(), ppmid.eui64)
+        await blocks(heard, 30)
+        house.devices[before].power_off()
+        await heard.wait_for("device.activated", "ppmid", 3600.0)
+        assert parents[ppmid.node.store.parent] != before

@@ -94,6 +94,10 @@ class Message:
 
 _INCOMING = "incomingMessageHandler"
 _SENT = "messageSentHandler"
+_TRANSFER_SIZES = (
+    ezsp.EzspValueId.VALUE_MAXIMUM_INCOMING_TRANSFER_SIZE,
+    ezsp.EzspValueId.VALUE_MAXIMUM_OUTGOING_TRANSFER_SIZE,
+)
 _INCOMING_AS_IT_CAME = "incomingMessageHandler as it came"
 
 
@@ -155,6 +159,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         """The network as `network` saw it last."""
         self._key_switched: asyncio.Future[int] | None = None
         self._zdo_waiting: dict[tuple[int, int, int], asyncio.Future[bytes]] = {}
+        self._longest = fragments.longest
         self._long_messages = LongMessages(
             fragments,
             dongle=lambda: self._ezsp,
@@ -188,10 +193,10 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def connect(self) -> None:
         """As bellows does; then make the key table large enough, which cannot be done later."""
         await super().connect()
-        self._take_fragments()
+        await self._take_fragments()
         await self.key_table.grow()
 
-    def _take_fragments(self) -> None:
+    async def _take_fragments(self) -> None:
         """Take every incoming message as the dongle hands it up, fragments too.
 
         From EZSP 14 on bellows looks for sender and contents of a fragment in the wrong fields, and loses it.
@@ -203,6 +208,9 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         protocol = self._ezsp._protocol  # noqa: SLF001 - there is no public place for it
         frame_id, *layout = protocol.COMMANDS[_INCOMING]
         protocol.COMMANDS_BY_ID[frame_id] = (_INCOMING_AS_IT_CAME, *layout)
+        # What the node descriptor tells of us. A dongle that refuses goes on telling of one frame.
+        for value in _TRANSFER_SIZES:
+            await self._ezsp.setValue(value, self._longest.to_bytes(2, "little"))
 
     def _long_message_received(self, fields: list[Any]) -> None:
         super().ezsp_callback_handler(_INCOMING, fields)
@@ -210,7 +218,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def _reset(self) -> None:
         """A reset makes the dongle forget its endpoints, and bellows would not tell them again."""
         await super()._reset()
-        self._take_fragments()
+        await self._take_fragments()
         await self.key_table.grow()
         self._created_device_endpoints.clear()
         await self.register_endpoints()

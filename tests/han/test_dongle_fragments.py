@@ -9,6 +9,7 @@ from dongle_world import LINK_KEY, OTA_CLUSTER, SE_PROFILE, Desk, Host, join_dev
 from han.fragments import FragmentSettings
 from han.sim.dongle.personality import plain
 from han.sim.node.service import SendRequest, SendStatus
+from han.sim.wire.zdo import NodeDescriptor, NodeDescriptorRequest, decode, encode
 
 LONG = bytes(range(200))
 FRAGMENT, RETRY, ENCRYPTION = 0x8000, 0x0040, 0x0020
@@ -217,3 +218,32 @@ def test_the_link_key_never_shows(host):
     join_device(host.desk)
 
     assert LINK_KEY.hex() not in "".join(fact.to_json() for fact in host.desk.told)
+
+
+def node_descriptor(host: Host, device) -> NodeDescriptor:
+    """What a device is told about the coordinator when it asks."""
+    heard = []
+    device.on_zdo = heard.append
+    ask = encode(9, NodeDescriptorRequest(0x0000))
+    device.send(SendRequest(0, 0x0000, 0x0002, 0, 0, ask), lambda status: None)
+    host.desk.run(1.0)
+    [payload] = [message.payload for message in heard if message.cluster == 0x8002]
+    return decode(0x8002, payload)[1].descriptor
+
+
+def test_a_dongle_tells_of_one_frame_until_its_host_says_that_it_takes_more(host):
+    device, _ = join_device(host.desk)
+    incoming, outgoing = t.EzspValueId(0x05), t.EzspValueId(0x06)
+    before = node_descriptor(host, device)
+    assert host.call("setValue", incoming, (1600).to_bytes(2, "little")).status == 0
+    assert host.call("setValue", outgoing, (1500).to_bytes(2, "little")).status == 0
+    after = node_descriptor(host, device)
+
+    assert (before.maximum_incoming_transfer, before.maximum_outgoing_transfer) == (82, 82)
+    assert (after.maximum_incoming_transfer, after.maximum_outgoing_transfer) == (1600, 1500)
+
+
+def test_a_transfer_size_has_two_octets(host, version):
+    answer = host.call("setValue", t.EzspValueId(0x05), b"\x40\x06\x00")
+
+    assert answer.status == pick(version, 0x36, 0x21)

@@ -581,6 +581,13 @@ def through_four_relays(send):
     return limited
 
 
+async def test_hub_and_device_tell_of_the_longest_message_that_they_take(world):
+    node = await world.joined()
+
+    assert world.house.node.zdo.longest == (1600, 1600)
+    assert node.zdo.longest == (1600, 1600)
+
+
 async def test_settings_of_the_radio_say_how_long_messages_travel(rebound):
     with registered(DongleHouse(ezsp=17)) as house:
         world = World(house)

@@ -42,12 +42,14 @@ _SINCE: Final = {TRANSIENT_KEY_TIMEOUT: 5}
 """Ids that came with a version after 4."""
 
 FREE_BUFFERS: Final = 0x03
+MAXIMUM_INCOMING_TRANSFER: Final = 0x05
+MAXIMUM_OUTGOING_TRANSFER: Final = 0x06
 VERSION_INFO_VALUE: Final = 0x11
 NWK_FRAME_COUNTER: Final = 0x23
 APS_FRAME_COUNTER: Final = 0x24
 _PLAIN_VALUES: Final = {
-    0x05: b"\x52\x00",  # MAXIMUM_INCOMING_TRANSFER_SIZE
-    0x06: b"\x52\x00",  # MAXIMUM_OUTGOING_TRANSFER_SIZE
+    MAXIMUM_INCOMING_TRANSFER: b"\x52\x00",
+    MAXIMUM_OUTGOING_TRANSFER: b"\x52\x00",
     0x07: b"\x01",  # STACK_TOKEN_WRITING
     0x0A: b"\x00\x00",  # EXTENDED_SECURITY_BITMASK
     0x0C: b"\x00",  # DESCRIPTOR_CAPABILITY
@@ -56,7 +58,7 @@ _PLAIN_VALUES: Final = {
     0x3A: b"\x00",  # FORCE_TX_AFTER_FAILED_CCA_ATTEMPTS
     0x43: b"\x10\x27",  # TRANSIENT_DEVICE_TIMEOUT, ms
 }
-"""Value id to what it starts as: kept for whoever asks, without effect on anything that is simulated."""
+"""Value id to what it starts as. All but the transfer sizes are kept for whoever asks, without effect."""
 _TC_POLICY: Final = 0x00
 
 
@@ -75,6 +77,7 @@ class Configuration:
         on_policy: Callable[[], None],
         on_zdo_flags: Callable[[int], None],
         on_children: Callable[[int, int], None],
+        on_longest: Callable[[int, int], None],
     ) -> None:
         self._dialect = dialect
         self._network_is_up = network_is_up
@@ -84,6 +87,7 @@ class Configuration:
         self._on_policy = on_policy
         self._on_zdo_flags = on_zdo_flags
         self._on_children = on_children
+        self._on_longest = on_longest
         self._compiled = personality.table_sizes
         self._sizes = {
             config_id: size
@@ -91,6 +95,7 @@ class Configuration:
             if _SINCE.get(config_id, 0) <= dialect.version
         }
         self._values = dict(_PLAIN_VALUES)
+        self._apply_longest()
         on_zdo_flags(self._sizes[APPLICATION_ZDO_FLAGS])
         self._apply_to_children()
         self.policies: dict[int, int] = {}
@@ -144,6 +149,11 @@ class Configuration:
             self._apply_to_children()
         return {"status": Status.OK}
 
+    def _apply_longest(self) -> None:
+        """The node descriptor tells what the host can take and send."""
+        sizes = (self._values[MAXIMUM_INCOMING_TRANSFER], self._values[MAXIMUM_OUTGOING_TRANSFER])
+        self._on_longest(*(int.from_bytes(size, "little") for size in sizes))
+
     def _apply_to_children(self) -> None:
         self._on_children(self._sizes[INDIRECT_TRANSMISSION_TIMEOUT], self._sizes[END_DEVICE_POLL_TIMEOUT])
 
@@ -174,6 +184,11 @@ class Configuration:
             self._set_counter(value_id, int.from_bytes(value, "little"))
         elif value_id not in self._values:
             raise Refused(Status.INVALID_ID, f"value 0x{value_id:02X} cannot be set")
+        elif value_id in (MAXIMUM_INCOMING_TRANSFER, MAXIMUM_OUTGOING_TRANSFER):
+            if len(value) != 2:
+                raise Refused(Status.BAD_ARGUMENT, "a transfer size has two octets")
+            self._values[value_id] = value
+            self._apply_longest()
         else:
             self._values[value_id] = value
         return {"status": Status.OK}

@@ -92,6 +92,7 @@ class Firmware:
             counter=lambda value_id: self._counter(value_id).next,
             on_policy=self._apply_policy,
             on_zdo_flags=lambda flags: _leave_unknown_to_host(node, flags),
+            on_longest=lambda *sizes: _tell_longest(node, sizes),
             on_children=lambda persistence, timeout: _be_patient(node, persistence, timeout),
         )
         self._keys = KeyRing(
@@ -181,6 +182,11 @@ class Firmware:
 
     def _counter(self, value_id: int) -> FrameCounter:
         return self._store.network_counter if value_id == NWK_FRAME_COUNTER else self._store.link_counter
+
+
+def _tell_longest(node: Stack, sizes: tuple[int, int]) -> None:
+    """How long the messages are that the host can take and send, for the node descriptor."""
+    node.zdo.longest = sizes
 
 
 def _leave_unknown_to_host(node: Stack, flags: int) -> None:

@@ -21,7 +21,7 @@ def answer(node: Stack, cluster: int, payload: bytes) -> tuple[int, bytes] | Non
     response: zdo.ZdoCommand
     match request:
         case zdo.NodeDescriptorRequest():
-            response = zdo.NodeDescriptorResponse(zdo.Status.SUCCESS, nwk, _node_descriptor())
+            response = zdo.NodeDescriptorResponse(zdo.Status.SUCCESS, nwk, _node_descriptor(node))
         case zdo.ActiveEndpointsRequest():
             response = zdo.ActiveEndpointsResponse(zdo.Status.SUCCESS, nwk, tuple(node.endpoints))
         case zdo.SimpleDescriptorRequest():
@@ -38,11 +38,14 @@ def answer(node: Stack, cluster: int, payload: bytes) -> tuple[int, bytes] | Non
     return zdo.cluster_of(response), zdo.encode(sequence, response)
 
 
-def _node_descriptor() -> zdo.NodeDescriptor:
+def _node_descriptor(node: Stack) -> zdo.NodeDescriptor:
+    incoming, outgoing = node.zdo.longest
     return zdo.NodeDescriptor(
         logical_type=zdo.LogicalType.COORDINATOR,
         mac_capability=COORDINATOR_CAPABILITY,
         manufacturer=0x1049,
+        maximum_incoming_transfer=incoming,
+        maximum_outgoing_transfer=outgoing,
         server_mask=SERVER_MASK,
     )
 

@@ -62,6 +62,7 @@ class ZdoSide(Protocol):
 
     answers_unknown: bool
     manufacturer: int
+    longest: tuple[int, int]
 
 
 class Stack(Protocol):

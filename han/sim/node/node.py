@@ -134,13 +134,14 @@ class Node:
             on_event=self._tell,
             link_status_period=link_status_period,
         )
+        settings = fragments or FragmentSettings()
         self._aps = Aps(
             station,
             self._nwk,
             self._has_endpoint,
             self._hear_message,
             self._hear_sealed_command,
-            fragments=fragments or FragmentSettings(),
+            fragments=settings,
         )
         self._commands = ApsCommands(station, self._aps, self._hear_command)
         self.trust = TrustCentre(station, self._nwk, self._commands, self._tell)
@@ -177,6 +178,7 @@ class Node:
             on_leave=self._leave_if_up,
             on_remove=self._parent.remove,
         )
+        self.zdo.longest = (settings.longest, settings.longest)
 
     # What is so
 

@@ -52,6 +52,8 @@ class Zdo:
         self.answers_unknown = True
         self.manufacturer = 0x0000
         """The manufacturer code of the node descriptor."""
+        self.longest = (wire.ONE_FRAME, wire.ONE_FRAME)
+        """Octets of the longest message that can be received, and sent, as the node descriptor tells."""
 
     def announce(self) -> None:
         """Tell everyone our addresses (Device_annce)."""
@@ -148,7 +150,14 @@ class Zdo:
             kind = wire.LogicalType.ROUTER if self._nwk.address else wire.LogicalType.COORDINATOR
         else:
             kind = wire.LogicalType.END_DEVICE
-        return wire.NodeDescriptor(kind, self._station.capability, self.manufacturer)
+        incoming, outgoing = self.longest
+        return wire.NodeDescriptor(
+            kind,
+            self._station.capability,
+            self.manufacturer,
+            maximum_incoming_transfer=incoming,
+            maximum_outgoing_transfer=outgoing,
+        )
 
     def _answer_address(
         self, command: wire.NwkAddressRequest | wire.IeeeAddressRequest

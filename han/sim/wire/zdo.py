@@ -50,6 +50,10 @@ class LogicalType(IntEnum):
     END_DEVICE = 2
 
 
+ONE_FRAME: Final = 82
+"""Octets of a message that fits one frame: what a node can transfer that knows no fragments."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeDescriptor:
     """What a node is (2.3.2.3). Sizes in octets; ``mac_capability`` as in ``mac.Capability``."""
@@ -57,10 +61,10 @@ class NodeDescriptor:
     logical_type: LogicalType
     mac_capability: int
     manufacturer: int
-    maximum_buffer: int = 82
-    maximum_incoming_transfer: int = 82
+    maximum_buffer: int = ONE_FRAME
+    maximum_incoming_transfer: int = ONE_FRAME
     server_mask: int = 0
-    maximum_outgoing_transfer: int = 82
+    maximum_outgoing_transfer: int = ONE_FRAME
     descriptor_capability: int = 0
     aps_flags: int = 0
     frequency_band: int = 0x08  # 2.4 GHz

@@ -18,13 +18,13 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "han"))  # run as a program, there is no test runner to do it
 
 from house_radio import HeardFacts, RadioHub, hub_in
-from house_world import certified
 
 from han.clock import run
 from han.sim.air.timeline import Timeline
 from han.sim.devices.device import Device
 from han.sim.dongle.personality import Personality
 from han.sim.dongle.versions import VERSIONS
+from han.sim.home import read_home
 from han.sim.house import House
 from ota.gbcs_image import GbcsImage
 from ota.image import Header
@@ -115,7 +115,7 @@ STEPS: Mapping[str, Callable[[Bench], Awaitable[str]]] = {
 async def row(version: int) -> dict[str, str]:
     """The cells of one version, each from a run on the loop that is running."""
     house = House(
-        certified("ppmid"),
+        read_home("ppmid"),
         timeline=Timeline(asyncio.get_running_loop().time()),
         personality=Personality(ezsp=version),
     )

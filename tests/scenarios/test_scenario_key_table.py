@@ -12,12 +12,12 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "han"))
 
 from house_radio import HeardFacts, hub_in
-from house_world import certified
 
 from han.sim.air.timeline import Timeline
 from han.sim.dongle.configuration import KEY_TABLE_SIZE
 from han.sim.dongle.personality import Personality
 from han.sim.fault import Fault, Kind
+from han.sim.home import read_home
 from han.sim.house import House
 
 pytestmark = pytest.mark.usefixtures("rebound")
@@ -27,7 +27,7 @@ def house_with(rows: int, version: int = 13) -> House:
     """The demo's devices, each of which wants a key, on a dongle with so many rows."""
     sizes = Personality().table_sizes | {KEY_TABLE_SIZE: rows}
     return House(
-        certified("demo"),
+        read_home("demo"),
         timeline=Timeline(asyncio.get_running_loop().time()),
         personality=dataclasses.replace(Personality(ezsp=version), table_sizes=sizes),
     )

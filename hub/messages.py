@@ -204,7 +204,7 @@ ResponseCode = Literal[
     "invalid-image",  # not an OTA file, or its header disagrees with the offer
     "ended",  # this request has already ended here; ask with a new request id
     "unreachable",  # the device did not answer
-    "refused",  # the device answered and refused
+    "refused",  # the device answered and refused, or what was asked cannot be done here
     "radio-down",  # the hub's radio is not available: try again later
     "internal",  # our mistake; the reason says what to report
 ]

@@ -177,6 +177,20 @@ def test_children_that_sleep_are_served_after_the_dongle_lost_its_power():
     assert [message.payload for message in heard] == [b"hello"]
 
 
+@pytest.mark.parametrize(("extended", "seconds"), [(False, 4 * 1.6), (True, 4 * (1.6 + 7.68))])
+def test_a_host_may_ask_for_patience_with_a_device(extended, seconds):
+    """The radio of the device has each message, but nobody acknowledges it: when is it repeated?"""
+    host, device, _ = host_with_child(13, ROUTER, persistence=7680)
+    host.call("setExtendedTimeout", eui64_of(device), extended)
+    device.endpoints.clear()
+    host.start(host.unicast(device.nwk))
+    host.desk.run(seconds - 0.5)
+    assert not host.named("messageSentHandler")
+    host.desk.run(1.0)
+    (sent,) = host.named("messageSentHandler")
+    assert sent["status"] != 0
+
+
 # Leaving
 
 

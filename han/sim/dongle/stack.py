@@ -166,6 +166,10 @@ class Stack(Protocol):
         """Take somebody's word for where a device is to be found."""
         ...
 
+    def learn_sleeper(self, eui64: Eui64, *, sleeps: bool) -> None:
+        """Take somebody's word for whether a device sleeps."""
+        ...
+
     def send(self, request: SendRequest, on_sent: Callable[[SendStatus], object]) -> int:
         """Send an APS message; the status comes later."""
         ...

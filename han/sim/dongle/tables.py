@@ -90,6 +90,7 @@ class Tables:
             self._extended.add(eui64)
         else:
             self._extended.discard(eui64)
+        self._node.learn_sleeper(eui64, sleeps=eui64 in self._extended)
         return {"status": Status.OK}
 
     def _lookup_node_id(self, fields: Fields) -> Fields:

@@ -272,6 +272,10 @@ class Node:
         """Take somebody's word for where a device is to be found."""
         self._nwk.learn(eui64, nwk)
 
+    def learn_sleeper(self, eui64: Eui64, *, sleeps: bool) -> None:
+        """Take somebody's word for whether a device sleeps: acknowledgements of one that does take longer."""
+        self._nwk.learn_sleeper(eui64, sleeps=sleeps)
+
     # The network
 
     def form(self, parameters: NetworkParameters) -> None:
@@ -565,7 +569,7 @@ class Node:
         self._nwk.learn(announcement.ieee, announcement.nwk)
         self.children.follow(announcement.ieee, announcement.nwk)
         self._nwk.mesh.learn_kind(announcement.nwk, is_router=announcement.capability & 0x02 != 0)
-        self._nwk.learn_sleeper(announcement.nwk, sleeps=announcement.capability & 0x0A == 0)
+        self._nwk.learn_sleeper(announcement.ieee, sleeps=announcement.capability & 0x0A == 0)
         self.trust.device_spoke(announcement.ieee)
         self._tell(DeviceAnnounced(announcement.ieee, announcement.nwk, announcement.capability))
 

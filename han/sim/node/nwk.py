@@ -76,7 +76,7 @@ class Nwk:
         self._key_sequence = 0
         self._names: dict[int, Eui64] = {}
         self._broadcasts = Broadcasts()
-        self._sleepers_elsewhere: set[int] = set()
+        self._sleepers: set[Eui64] = set()
         self.on_new_parent: Callable[[int], object] = _nobody
         """Called with the short address of a sleeping child that has another parent now."""
         self.address: int | None = None
@@ -120,7 +120,7 @@ class Nwk:
         self.address = None
         self._keys, self._key = {}, b""
         self._broadcasts.clear()
-        self._sleepers_elsewhere.clear()
+        self._sleepers.clear()
         self.mesh.stop()
         self._life += 1
 
@@ -158,15 +158,15 @@ class Nwk:
 
     def seconds_asleep(self, destination: int) -> float:
         """How long a message may wait until its destination asks for it; 0 if it always listens."""
-        sleeps = destination in self._mac.sleepers or destination in self._sleepers_elsewhere
+        sleeps = destination in self._mac.sleepers or self._names.get(destination) in self._sleepers
         return self._mac.indirect.persistence if sleeps else 0.0
 
-    def learn_sleeper(self, nwk: int, *, sleeps: bool) -> None:
-        """A device said whether its radio is off while idle; its parent may be somebody else."""
+    def learn_sleeper(self, eui64: Eui64, *, sleeps: bool) -> None:
+        """Whether a device's radio is off while idle; its parent may be somebody else."""
         if sleeps:
-            self._sleepers_elsewhere.add(nwk)
+            self._sleepers.add(eui64)
         else:
-            self._sleepers_elsewhere.discard(nwk)
+            self._sleepers.discard(eui64)
 
     def send(
         self,

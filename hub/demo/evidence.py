@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from han.private_file import write_private
 from han.sim.air.capture import read_keys, read_pcap
 from han.sim.air.rebuild import Download, rebuild_images
 from hub.demo.images import UpgradeFile
@@ -141,12 +141,7 @@ def write_images(folder: Path, files: Iterable[UpgradeFile]) -> None:
 
 def write_wireshark_settings(folder: Path, keys: Path) -> None:
     """A configuration folder for Wireshark and tshark that holds the capture's keys."""
-    table = folder / _KEY_TABLE
-    table.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(table, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(keys.read_text(encoding="utf-8"))
+    write_private(folder / _KEY_TABLE, keys.read_text(encoding="utf-8"))
 
 
 def wireshark_command(places: Places) -> str:

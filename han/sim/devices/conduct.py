@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from han.security.binary_curve import Curve
-from han.security.certificate import Authority, Certificate48, Certificate74, Credentials
+from han.security.certificate import Authority, Credentials, draft
 from han.security.errors import PointError
 from han.security.key_establishment import (
     Command,
@@ -74,9 +74,8 @@ def _credentials(description: DeviceDescription, suite: Suite, certified: Certif
 
 def _unknown_credentials(subject: Eui64, suite: Suite) -> Credentials:
     dice = random.Random(f"unknown authority {suite} {subject}")
-    kind = Certificate48 if suite is Suite.ONE else Certificate74
     authority = Authority(suite, UNKNOWN_AUTHORITY, KeyPair.draw(suite.curve, dice))
-    return authority.enrol(kind(point=b"", subject=subject, issuer=UNKNOWN_AUTHORITY), dice)
+    return authority.enrol(draft(suite, subject), dice)
 
 
 def sent_for(conduct: Conduct, command: Command) -> list[Late]:

@@ -872,6 +872,9 @@ class Coordinator:
         now = self._now()
         self._expected = {eui64: each for eui64, each in self._expected.items() if each.until > now}
         for eui64, expected in list(self._expected.items()):
+            device = self._roll.find(eui64)
+            if device is None or device.state is DeviceState.JOINED:
+                continue  # it is in, and where the key table takes both keys, its own must not be overwritten
             seconds = min(LONGEST_PERMIT, math.ceil(expected.until - now))
             await stack.admit(eui64, expected.link_key, seconds)
             self._close_joining_in(max(seconds, self._seconds_left()))

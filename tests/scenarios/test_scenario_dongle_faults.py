@@ -8,12 +8,14 @@ over, it says.
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass
 
 import pytest
 from one_ppmid import one_ppmid
 
 from han.facts import Fact
+from han.sim.dongle.versions import VERSIONS
 from han.sim.fault import Fault, Kind, read_fault
 from han.sim.home import DeviceDescription
 from hub.dcc.requests import UpdatePpmidFirmware
@@ -142,7 +144,7 @@ async def test_after_a_reboot_endpoints_policies_and_link_keys_are_there_again()
         assert not policy.allow_joins
 
 
-@pytest.mark.parametrize("version", [5, 17])
+@pytest.mark.parametrize("version", [4, 5, 17])
 async def test_the_oldest_and_the_newer_dongles_reboot_no_differently(version):
     async with one_ppmid(11, ezsp=version) as (stage, ppmid):
         story = Story(stage, ppmid, [])
@@ -196,3 +198,38 @@ async def test_a_device_that_was_expected_when_the_dongle_rebooted_gets_in_all_t
 
     joined = [fact.device for fact in told if fact.what == "device.joined"]
     assert joined == [str(hcalcs.eui64)]
+
+
+def some_faults(seed: int) -> list[Fault]:
+    """Two or three things that go wrong at once, each of them for ten minutes at most."""
+    dice = random.Random(seed)
+    kinds = [
+        {"kind": Kind.DROPPED_OCTETS, "share": 0.03},
+        {"kind": Kind.CHANGED_OCTETS, "share": 0.03, "octets": 8},
+        {"kind": Kind.REPEATED_OCTETS, "share": 0.03},
+        {"kind": Kind.DEAF, "times": dice.randint(20, 300)},
+        {"kind": Kind.BUSY, "share": 0.3},
+        {"kind": Kind.TABLE_FULL, "share": 0.3},
+        {"kind": Kind.NO_BUFFERS, "share": 0.3},
+        {"kind": Kind.REFUSED_COMMAND, "share": 0.02},
+        {"kind": Kind.LOST_ANSWER, "share": 0.02},
+        {"kind": Kind.FAILED_DELIVERY, "share": 0.3},
+        {"kind": Kind.LOST_CALLBACK, "share": 0.05},
+        {"kind": Kind.REPEATED_CALLBACK, "share": 0.3},
+        {"kind": Kind.REBOOT, "every": dice.uniform(5, 60)},
+        {"kind": Kind.ASSERT, "command": "sendUnicast", "skip": dice.randint(0, 20), "times": 3},
+        {"kind": Kind.STALL, "seconds": dice.uniform(0.5, 20), "every": 30.0},
+        {"kind": Kind.SECOND_RSTACK},
+        {"kind": Kind.ERROR_BEFORE_RSTACK, "times": 3},
+    ]
+    return [Fault(**{"lasts": 600.0, **chosen}) for chosen in dice.sample(kinds, dice.randint(2, 3))]
+
+
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 60))]
+)
+async def test_whatever_goes_wrong_together_for_ten_minutes_is_got_over(seed):
+    async with one_ppmid(seed, ezsp=random.Random(seed).choice(VERSIONS)) as (stage, ppmid):
+        story = Story(stage, ppmid, [])
+
+        assert await story.download(*some_faults(seed)) == "activated"

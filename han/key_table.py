@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import bellows.types as ezsp
+import zigpy.state
+import zigpy.types
 
 from han.errors import HanError
 from ota.eui64 import Eui64
@@ -18,6 +20,8 @@ WANTED_ROWS: Final = 16
 
 _IMPORTS_LINK_KEYS: Final = 13
 """The first EZSP version without the commands for the key table by which older ones take a key."""
+STATUS_STANDS_FIRST: Final = 14
+"""The first EZSP version whose answers with a key begin with the status."""
 _EMPTY: Final = Eui64(0)
 _NO_ROW: Final = 0xFF
 
@@ -87,6 +91,26 @@ class KeyTable:
         if row is not None:
             await self._dongle.eraseKeyTableEntry(index=row)
         return row is not None
+
+    async def keys(self) -> list[zigpy.state.Key]:
+        """All keys with their counters, as a backup of the network holds them. From EZSP 14 on.
+
+        bellows reads the answer in the order that it had before, and finds no key at all.
+        """
+        _, rows = await self._dongle.getConfigurationValue(configId=ezsp.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+        found = []
+        for row in range(rows):
+            status, context, key, counters = await self._dongle.exportLinkKeyByIndex(index=row)
+            if status == ezsp.sl_Status.OK:
+                found.append(
+                    zigpy.state.Key(
+                        key=zigpy.types.KeyData(key),
+                        tx_counter=counters.outgoing_frame_counter,
+                        rx_counter=counters.incoming_frame_counter,
+                        partner_ieee=zigpy.types.EUI64(context.eui64),
+                    )
+                )
+        return found
 
     async def _empty_row(self) -> int:
         row = await self._row(_EMPTY)

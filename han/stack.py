@@ -28,7 +28,7 @@ from han import trust_centre_policy
 from han.clusters import KEEP_ALIVE_CLUSTER, METERING_CLUSTER, TIME_CLUSTER
 from han.errors import OurError, SurroundingsError
 from han.fragments import FragmentSettings
-from han.key_table import KeyTable
+from han.key_table import STATUS_STANDS_FIRST, KeyTable
 from han.long_messages import Envelope, LongMessages
 from han.network_memory import Network
 from han.zcl import (
@@ -258,6 +258,12 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         used = max((key.tx_counter or 0 for key in info.key_table), default=0)
         info.tc_link_key.tx_counter = used + _COUNTER_STEP
         await self.backups.restore_backup(backup, counter_increment=_COUNTER_STEP, create_new=False)
+
+    async def load_network_info(self, *, load_devices: bool = False) -> None:
+        """As bellows does, and with the link keys that it does not see from EZSP 14 on: backups need them."""
+        await super().load_network_info(load_devices=load_devices)
+        if load_devices and self.ezsp_version >= STATUS_STANDS_FIRST:
+            self.state.network_info.key_table = await self.key_table.keys()
 
     async def cleanup_tc_link_key(self, ieee: zigpy.types.EUI64) -> None:
         """Nothing. bellows erases the link key of whoever is said to join: anybody may say so."""

@@ -551,3 +551,46 @@ async def test_on_a_network_that_another_host_formed_keys_are_heeded_either_way(
         assert world.house.node.store.network_counter.next > counter
         assert world.facts("network.keys-separated", "radio")
         assert world.known("one").is_secured
+
+
+@pytest.mark.parametrize("ezsp", [8, 13, 17])
+async def test_separating_the_keys_of_a_network_leaves_its_devices_and_their_counters_as_they_are(
+    tmp_path, monkeypatch, ezsp
+):
+    async with keyed_world(new_house(home("one"), personality=plain(ezsp)), tmp_path) as world:
+        with monkeypatch.context() as patch:
+            patch.setattr("han.radio.Stack", Derived)
+            await world.start()
+            await world.admit_and_switch_on("one")
+            for _ in range(5):
+                await world.hub.send(world.eui64("one"), OTA_CLUSTER, QUESTION)
+        key, store = world.key_in_device("one"), world.house.node.store
+        counters = store.network_counter.next, store.link_counter.next
+
+        await world.restart()
+        await world.hub.send(world.eui64("one"), OTA_CLUSTER, QUESTION)
+        world.ears.messages.clear()
+        assert await world.say("one", OTA_CLUSTER, QUESTION, aps_security=True) is SendStatus.OK
+        await asyncio.sleep(1.0)
+
+        assert len(world.facts("network.keys-separated", "radio")) == 1
+        assert world.key_in_dongle("one") == world.key_in_device("one") == key
+        assert (world.eui64("one"), OTA_CLUSTER, QUESTION, True) in world.ears.messages
+        assert store.network_counter.next > counters[0]
+        assert store.link_counter.next > counters[1]
+        assert [fact for fact in world.facts("frame.dropped", "one") if "replay" in fact.why] == []
+
+        await world.restart()
+        assert len(world.facts("network.keys-separated", "radio")) == 1, "once is enough"
+
+
+@on_every_kind_of_dongle
+async def test_a_backup_of_the_network_holds_the_link_keys_and_their_counters(world):
+    await world.admit_and_switch_on("one")
+
+    backup = await world.hub._stack.backups.create_backup(load_devices=True)
+
+    (kept,) = backup.network_info.key_table
+    assert Eui64.from_wire(kept.partner_ieee.serialize()) == world.eui64("one")
+    assert kept.key.serialize() == world.key_in_device("one")
+    assert kept.tx_counter > 0

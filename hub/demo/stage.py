@@ -217,9 +217,18 @@ def _fitting(header: Header) -> dict[str, object]:
 
 @asynccontextmanager
 async def open_stage(
-    house: House, chance: Chance, *, report: Report, facts: Facts, supplier: Supplier
+    house: House,
+    chance: Chance,
+    *,
+    report: Report,
+    facts: Facts,
+    supplier: Supplier,
+    source_routing: bool = False,
 ) -> AsyncIterator[Stage]:
-    """Start everything, in the order in which it is started on the bench, and stop it in reverse."""
+    """Start everything, in the order in which it is started on the bench, and stop it in reverse.
+
+    ``source_routing`` is as in `han.radio.RadioSettings`.
+    """
     loop = asyncio.get_running_loop()
     utc = Utc(loop)
     async with AsyncExitStack() as stack:
@@ -235,6 +244,7 @@ async def open_stage(
             state=folder,
             further_clusters=tuple(stub.cluster for stub in stubs),
             watchdog_period=WATCHDOG_PERIOD,
+            source_routing=source_routing,
             entropy=network_dice.randbytes,
         )
         network = NetworkSettings(

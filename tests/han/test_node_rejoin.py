@@ -231,7 +231,7 @@ def test_who_missed_the_order_switches_with_the_first_frame_under_the_new_key():
     street, hub, device = street_with()
     hub.trust.broadcast_next_key(NEXT_KEY)
     street.timeline.run(street.timeline.now + 20.0)
-    device._hear_switch = lambda _: None
+    device._orders._hear_switch = lambda _: None
     hub.trust.switch_key()
     street.timeline.run(street.timeline.now + 20.0)
     assert street.send(hub, device, b"can you read this?") is SendStatus.OK
@@ -432,6 +432,28 @@ def test_a_frame_of_ours_that_is_played_back_is_not_heard():
     street.timeline.run(street.timeline.now + 1.0)
     assert "a frame of ours, played back" in street.why()
     assert hub.store.to_dict()["addresses"] == before
+
+
+def test_nobody_can_say_farewell_for_another():
+    street, hub, device = street_with(SLEEPY)
+    other = street.node("esme", ROUTER)
+    hub.trust.policy = JoinPolicy()
+    hub.permit(60)
+    street.join(hub, other)
+    frame = NwkFrame(
+        NwkFrameType.COMMAND,
+        0x0000,
+        device.nwk,
+        1,
+        9,
+        Leave().to_bytes(),
+        security=True,
+        source_ieee=device.eui64,
+    )
+    other._nwk.transmit(frame, 0x0000, lambda _: None)
+    street.timeline.run(street.timeline.now + 1.0)
+    assert "a farewell in somebody else's name" in street.why()
+    assert device.eui64 in hub.store.children
 
 
 def test_a_leave_in_plain_is_not_obeyed():

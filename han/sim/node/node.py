@@ -24,15 +24,13 @@ from han.sim.node.indirect import Address
 from han.sim.node.join import ALL_CHANNELS, HeardNetwork, Joiner, Stage
 from han.sim.node.mac import Mac
 from han.sim.node.nwk import Nwk
+from han.sim.node.orders import Orders
 from han.sim.node.parent import Parent
 from han.sim.node.poll import Poller, PollSettings
 from han.sim.node.service import (
     Counters,
     DeviceAnnounced,
-    DeviceLeft,
-    DeviceUpdate,
     JoinResult,
-    KeySwitched,
     NeighbourEntry,
     NetworkDown,
     NetworkIsDown,
@@ -54,26 +52,12 @@ from han.sim.node.store import NodeStore
 from han.sim.node.trust import TrustCentre
 from han.sim.node.zdo import Zdo
 from han.sim.wire.aps import ApsFrame
-from han.sim.wire.aps_commands import (
-    ApsCommand,
-    RemoveDevice,
-    SwitchKey,
-    TransportNetworkKey,
-    Tunnel,
-    UpdateDevice,
-)
-from han.sim.wire.errors import WireError
 from han.sim.wire.mac import BROADCAST, NO_SHORT_ADDRESS, FrameType, MacFrame
 from han.sim.wire.nwk import BROADCAST_RX_ON, COORDINATOR, NwkFrame
 from han.sim.wire.nwk import FrameType as NwkFrameType
 from han.sim.wire.nwk_commands import (
-    EndDeviceTimeoutRequest,
-    EndDeviceTimeoutResponse,
     Leave,
     NetworkStatusCode,
-    RejoinRequest,
-    RejoinResponse,
-    parse_command,
 )
 from han.sim.wire.zdo import DeviceAnnounce
 from ota.eui64 import Eui64
@@ -130,7 +114,7 @@ class Node:
             station,
             self._mac,
             on_data=self._hear_data,
-            on_command=self._hear_network_command,
+            on_command=lambda frame, sealer, _lqi, _rssi: self._orders.hear_network_command(frame, sealer),
             on_event=self._tell,
             link_status_period=link_status_period,
         )
@@ -143,7 +127,11 @@ class Node:
             self._hear_sealed_command,
             fragments=settings,
         )
-        self._commands = ApsCommands(station, self._aps, self._hear_command)
+        self._commands = ApsCommands(
+            station,
+            self._aps,
+            lambda *command: self._orders.hear_command(*command),  # noqa: PLW0108 - which are built last
+        )
         self.trust = TrustCentre(station, self._nwk, self._commands, self._tell)
         """The Trust Centre: ``trust.transient[eui64] = link_key``, ``trust.policy``, ``trust.link_keys``."""
         self.children = Children(station, self._mac, self._nwk, self._tell)
@@ -167,6 +155,16 @@ class Node:
             poller=self._poller,
             commands=self._commands,
             on_up=self._arrived,
+        )
+        self._orders = Orders(
+            station,
+            self._nwk,
+            joiner=self._joiner,
+            parent=self._parent,
+            children=self.children,
+            trust=self.trust,
+            leave=self._leave_if_up,
+            on_event=self._tell,
         )
         self.zdo = Zdo(
             station,
@@ -586,86 +584,8 @@ class Node:
     ) -> None:
         self._commands.receive(frame, nwk_frame, sealer, octets)
 
-    def _hear_command(
-        self,
-        command: ApsCommand,
-        source: int,
-        network_secured: bool,  # noqa: FBT001 - the shape of an OnCommand
-        link_secured: bool,  # noqa: FBT001 - the shape of an OnCommand
-    ) -> None:
-        match command:
-            case TransportNetworkKey() if not network_secured:
-                self._joiner.hear_key(command, link_secured=link_secured)
-            case TransportNetworkKey() if source == COORDINATOR:
-                self._hear_next_key(command)
-            case SwitchKey() if network_secured and source == COORDINATOR:
-                self._hear_switch(command)
-            case UpdateDevice() if network_secured and command.status in _UPDATES:
-                if command.status != DeviceUpdate.DEVICE_LEFT:
-                    self.children.forget(command.device)  # it has another parent now
-                self.trust.device_came(
-                    command.device, command.network_address, source, _UPDATES[command.status]
-                )
-            case Tunnel() if network_secured and source == COORDINATOR:
-                self._parent.relay(command)
-            case RemoveDevice() if network_secured and source == COORDINATOR:
-                self._obey_removal(command.target)
-            case _:
-                self._station.drop("aps", "a command that is not for us to obey", source=source)
-
-    def _obey_removal(self, target: Eui64) -> None:
-        if target == self.eui64:
-            self._leave_if_up()
-        elif not self._parent.remove(target):
-            self._station.drop("aps", "a removal of no child of ours", device=str(target))
-
-    def _hear_next_key(self, command: TransportNetworkKey) -> None:
-        network = self.store.network
-        if network is None or command.key_sequence == network.key_sequence:
-            return  # the key of today, told again
-        self.store.keep_key(command.key_sequence, command.key)
-        self._nwk.take_keys()
-
-    def _hear_switch(self, command: SwitchKey) -> None:
-        if self.store.switch_key(command.key_sequence):
-            self._nwk.take_keys()
-            self._station.facts.say(
-                self.name, "network.key_switched", sequence=command.key_sequence, how="told"
-            )
-            self._tell(KeySwitched(command.key_sequence))
-
-    def _hear_network_command(self, frame: NwkFrame, sealer: Eui64 | None, lqi: int, rssi: int) -> None:  # noqa: ARG002
-        try:
-            command = parse_command(frame.payload)
-        except WireError as error:
-            self._station.drop("nwk", str(error), source=frame.source)
-            return
-        match command:
-            case Leave(request=True) if frame.source in (COORDINATOR, self.store.parent):
-                self._leave_if_up(rejoin=command.rejoin)
-            case Leave(request=False):
-                self._hear_farewell(frame, sealer, rejoin=command.rejoin)
-            case RejoinRequest():
-                self._parent.rejoin(command, frame, sealer)
-            case RejoinResponse():
-                self._joiner.hear_rejoin_response(command)
-            case EndDeviceTimeoutRequest():
-                self.children.agree_timeout(command, frame, sealer)
-            case EndDeviceTimeoutResponse():
-                self._station.facts.say(self.name, "node.timeout_agreed", ok=command.status == 0)
-            case _:
-                self._station.drop("nwk", "a command that is not modelled", source=frame.source)
-
-    def _hear_farewell(self, frame: NwkFrame, sealer: Eui64 | None, *, rejoin: bool) -> None:
-        eui64 = frame.source_ieee or sealer
-        self._tell(DeviceLeft(eui64, frame.source, rejoin))
-        if eui64 is not None and not rejoin:
-            self._parent.child_left(eui64)
-            self._nwk.forget(eui64)
-
 
 _DOWN = "the node is in no network: form, join or resume one first"
-_UPDATES = {int(update): update for update in DeviceUpdate}
 
 
 def _unheard(_: object) -> None:

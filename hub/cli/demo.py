@@ -43,7 +43,9 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @pcap_option
 @zep_option
 @zep_insecure_option
-@click.option("--keys", type=_file, help="Where the capture's keys go.")
+@click.option(
+    "--keys", type=_file, help="Where the capture's keys go; Wireshark wants the name zigbee_pc_keys."
+)
 @click.option("--facts", type=_file, help="Where the facts go, as JSON lines.")
 def demo(**options: Any) -> None:  # noqa: ANN401 - click's options, named in `hub.cli.demo_run.perform`
     """Run a firmware update of a PPMID and an HCALCS, start to end, without hardware.

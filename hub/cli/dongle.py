@@ -116,7 +116,9 @@ def _tcp_place(text: str) -> TcpPlace | None:
 @pcap_option
 @zep_option
 @zep_insecure_option
-@click.option("--keys", type=_path, help="Write the keys that open the capture to this file.")
+@click.option(
+    "--keys", type=_path, help="Write the keys that open the capture here; Wireshark wants zigbee_pc_keys."
+)
 @click.option("--facts", type=_path, help="Write every fact to this file.")
 @click.option(
     "--state",

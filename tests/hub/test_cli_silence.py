@@ -38,7 +38,7 @@ def test_the_libraries_of_the_radio_are_heard_from_error_upwards_only():
     assert "a dongle that is gone" in told.stderr
 
 
-@pytest.mark.parametrize("command", ["hub", "dsp", "dongle", "join", "demo"])
+@pytest.mark.parametrize("command", ["hub", "dsp", "dongle", "join", "keys", "radio", "demo"])
 def test_no_command_has_an_option_that_turns_their_log_on(command):
     told = said("-m", "hub.cli", command, "--help")
     assert told.returncode == 0

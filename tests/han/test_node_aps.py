@@ -5,7 +5,7 @@ from node_neighbourhood import OTA, SMART_ENERGY, Deaf, Neighbourhood, message
 
 from han.sim.air.medium import Clear, Lossy
 from han.sim.node.aps import ACK_WAIT
-from han.sim.node.mesh import SEARCH
+from han.sim.node.discovery import SEARCH
 from han.sim.node.service import NetworkDown, SendRequest, SendStatus
 
 

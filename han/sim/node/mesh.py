@@ -1,22 +1,22 @@
-"""A node's part in the mesh: it finds ways, keeps to them, and passes on what others send.
+"""A node's part in the mesh: it keeps to the ways that are known, and passes on what others send.
 
-The tables are pure and stand beside this file: ``neighbours``, ``routes``, ``concentrator``. Here are their
-timers and their frames. A frame goes straight to a near neighbour, else along the source route that a
-concentrator knows, else along a route; when none is known, it waits until one is found. End devices leave
-all that to their parents.
+The tables are pure and stand beside this file: ``neighbours``, ``routes``, ``concentrator``. How a way is
+looked for stands in ``discovery``. A frame goes straight to a near neighbour, else along the source route
+that a concentrator knows, else along a route; when none is known, it waits until one is found. End devices
+leave all that to their parents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from han.sim.air.timeline import Handle
 from han.sim.node.concentrator import Concentrator, ConcentratorSettings
+from han.sim.node.discovery import MAX_RADIUS, Discovery, Sender
 from han.sim.node.mac import OnDone
-from han.sim.node.neighbours import Neighbours, link_cost
+from han.sim.node.neighbours import Neighbours
 from han.sim.node.routes import Route, Routes, SourceRoutes
 from han.sim.node.service import NeighbourEntry, NodeEvent, RouteEntry, RouteFailed, RouteRecorded
 from han.sim.node.station import Station
@@ -34,19 +34,7 @@ from han.sim.wire.nwk_commands import (
     RouteRequest,
     parse_command,
 )
-from ota.eui64 import Eui64
 
-REQUEST_REPEATS: Final = 2
-"""How often a route request is repeated (nwkcRREQRetries)."""
-REQUEST_REPEAT_AFTER: Final = 0.254
-REQUEST_JITTER: Final = (0.002, 0.128)
-"""A route request is passed on after so many seconds, at random between these (nwkcMin/MaxRREQJitter)."""
-SEARCH: Final = 1.25
-"""Seconds that a frame waits for a way: three requests, over as many hops as a house has."""
-LOST: Final = 5.0
-"""For how long it is not asked again for whom nobody knew a way to."""
-MOST_WAITING: Final = 8
-"""How many frames wait for one way."""
 RETRIES: Final = 3
 """How often a frame is offered to the next hop again after all repetitions of the MAC (nwkcUnicastRetries):
 two routers that are hidden from each other collide at their neighbour until one waits."""
@@ -54,7 +42,6 @@ RETRY_AFTER: Final = (0.03, 0.07)
 """Seconds before that, at random between these (nwkcUnicastRetryDelay is 50 ms)."""
 MISSED_STATUSES: Final = 3
 """How many link statuses a router may miss before it is forgotten (nwkRouterAgeLimit)."""
-MAX_RADIUS: Final = 30
 HANDLED: Final = frozenset(
     command.COMMAND_ID for command in (RouteRequest, RouteReply, NetworkStatus, RouteRecord, LinkStatus)
 )
@@ -70,32 +57,6 @@ _ERRORS: Final = frozenset(
         NetworkStatusCode.MANY_TO_ONE_ROUTE_FAILURE,
     )
 )
-
-
-class Sender(Protocol):
-    """What the mesh needs of the network layer."""
-
-    address: int | None
-
-    def next_sequence(self) -> int:
-        """A sequence number for a new frame."""
-        ...
-
-    def transmit(self, frame: NwkFrame, next_hop: int, on_done: OnDone) -> None:
-        """Seal a frame and give it to the MAC."""
-        ...
-
-    def eui64_of(self, nwk: int) -> Eui64 | None:
-        """Whose short address this is, as far as known."""
-        ...
-
-
-@dataclass(slots=True)
-class _Search:
-    """A way that is being looked for, and what waits for it."""
-
-    waiting: list[tuple[NwkFrame, OnDone]]
-    deadline: Handle
 
 
 class Mesh:
@@ -123,10 +84,16 @@ class Mesh:
         self._concentrator = Concentrator()
         self._asking: Handle | None = None
         self._telling: Handle | None = None
-        self._searches: dict[int, _Search] = {}
-        self._lost: dict[int, float] = {}
-        self._passing_on: dict[tuple[int, int], RouteRequest] = {}
-        self._request_id = station.dice.randrange(256) if station.is_router else 0
+        self._discovery = Discovery(
+            station,
+            sender,
+            self.neighbours,
+            self.routes,
+            answers_for=self._speaks_for,
+            is_near=lambda nwk: self._straight(nwk) is not None,
+            send=self.send,
+            hop=self._hop,
+        )
 
     def start(self) -> None:
         """The node is in a network, with its key."""
@@ -137,13 +104,11 @@ class Mesh:
 
     def stop(self) -> None:
         """The node is in no network: forget every way and every frame that waits for one."""
-        for handle in (self._telling, self._asking, *(search.deadline for search in self._searches.values())):
+        for handle in (self._telling, self._asking):
             if handle is not None:
                 handle.cancel()
         self._telling = self._asking = None
-        self._searches.clear()
-        self._passing_on.clear()
-        self._lost.clear()
+        self._discovery.stop()
         self.neighbours.clear()
         self.routes.clear()
         self.source_routes.clear()
@@ -157,6 +122,11 @@ class Mesh:
             capacity = settings.capacity
         self.source_routes.capacity = capacity
         self._set_timer()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no way is looked for just now, for us or for others."""
+        return self._discovery.is_idle
 
     def ask_everyone_soon(self) -> None:
         """A concentrator asks for the ways to it, as soon as it may."""
@@ -218,7 +188,7 @@ class Mesh:
                 self._record(frame, route)
                 hop = route.next_hop
         if hop is None:
-            self._search(frame, on_done)
+            self._discovery.search(frame, on_done)
         else:
             self._hop(frame, hop, on_done, retries)
 
@@ -345,7 +315,7 @@ class Mesh:
         address = self._sender.address
         assert isinstance(record, RouteRecord)
         assert address is not None
-        if address in record.relays:
+        if address in record.relays or len(record.relays) >= MAX_RADIUS:
             self._station.drop("nwk", "a route record that goes in circles", source=frame.source)
             return None
         return frame._replace(payload=RouteRecord((*record.relays, address)).to_bytes())
@@ -425,9 +395,9 @@ class Mesh:
             case LinkStatus():
                 self.neighbours.hear_link_status(via, command, address)
             case RouteRequest() if self._station.is_router:
-                self._hear_request(command, frame, via, lqi)
+                self._discovery.hear_request(command, frame, via, lqi)
             case RouteReply() if self._station.is_router:
-                self._hear_reply(command, via, lqi)
+                self._discovery.hear_reply(command, via, lqi)
             case RouteRecord() if self._concentrator.settings is not None:
                 if self.source_routes.learn(frame.source, command.relays):
                     eui64 = frame.source_ieee or self._sender.eui64_of(frame.source)
@@ -443,73 +413,6 @@ class Mesh:
         if route is not None:
             route.is_recorded(destination)
 
-    def _hear_request(self, request: RouteRequest, frame: NwkFrame, via: int, lqi: int) -> None:
-        row, address = self.neighbours.get(via), self._sender.address
-        if frame.source == address or (row is not None and not row.hears_us):
-            return
-        cost = link_cost(lqi) if row is None else row.cost
-        wanted = request.destination
-        answers = wanted == address or self._speaks_for(wanted)
-        verdict = self.routes.hear_request(
-            request, frame.source, via=via, cost=cost, now=self._timeline.now, answers=answers
-        )
-        if request.many_to_one and verdict is not None:
-            self._found(frame.source)
-        match verdict:
-            case RouteReply():
-                self._reply(verdict, via)
-            case RouteRequest() if frame.radius > 1:
-                key = (frame.source, request.request_id)
-                self._passing_on[key] = verdict
-                relayed = frame._replace(radius=frame.radius - 1, payload=verdict.to_bytes())
-                delay = self._station.dice.uniform(*REQUEST_JITTER)
-                self._timeline.after(delay, self._pass_on, key, verdict, relayed, REQUEST_REPEATS)
-            case _:
-                pass
-
-    def _pass_on(self, key: tuple[int, int], request: RouteRequest, frame: NwkFrame, repeats: int) -> None:
-        if self._passing_on.get(key) is not request:
-            return  # a cheaper copy has taken its place, or we left
-        self._sender.transmit(frame, BROADCAST, _ignore)
-        if repeats:
-            self._timeline.after(REQUEST_REPEAT_AFTER, self._pass_on, key, request, frame, repeats - 1)
-        else:
-            del self._passing_on[key]
-
-    def _reply(self, reply: RouteReply, next_hop: int) -> None:
-        """A route reply goes from hop to hop: each is a new frame (3.4.2.2)."""
-        address = self._sender.address
-        assert address is not None
-        frame = NwkFrame(
-            FrameType.COMMAND,
-            next_hop,
-            address,
-            1,
-            self._sender.next_sequence(),
-            reply.to_bytes(),
-            security=True,
-        )
-        self._hop(frame, next_hop, _ignore)
-
-    def _hear_reply(self, reply: RouteReply, via: int, lqi: int) -> None:
-        row = self.neighbours.get(via)
-        cost = link_cost(lqi) if row is None else row.cost
-        passed = self.routes.hear_reply(reply, via=via, cost=cost, now=self._timeline.now)
-        if passed is None:
-            return
-        next_hop, reply = passed
-        if next_hop == self._sender.address:
-            self._station.facts.say(
-                self._station.name,
-                "route.found",
-                destination=reply.responder,
-                next_hop=via,
-                cost=reply.path_cost,
-            )
-            self._found(reply.responder)
-        else:
-            self._reply(reply, next_hop)
-
     def _hear_status(self, status: NetworkStatus) -> None:
         if status.status in _ERRORS:
             if status.status == NetworkStatusCode.SOURCE_ROUTE_FAILURE:
@@ -519,93 +422,6 @@ class Mesh:
             self._concentrator.route_failed(self._timeline.now)
             self._set_timer()
         self._on_event(RouteFailed(status.status, status.destination))
-
-    # Looking for a way
-
-    def _search(self, frame: NwkFrame, on_done: OnDone) -> None:
-        destination, now = frame.destination, self._timeline.now
-        search = self._searches.get(destination)
-        if search is not None:
-            if len(search.waiting) < MOST_WAITING:
-                search.waiting.append((frame, on_done))
-            else:
-                self._timeline.after(0.0, self._give_up, on_done)
-            return
-        if self._lost.get(destination, 0.0) > now:
-            self._timeline.after(0.0, self._give_up, on_done)
-            return
-        self._lost.pop(destination, None)
-        deadline = self._timeline.after(SEARCH, self._not_found, destination)
-        search = self._searches[destination] = _Search([(frame, on_done)], deadline)
-        self._request_id = request_id = (self._request_id + 1) & 0xFF
-        request = RouteRequest(
-            request_id, destination, 0, destination_ieee=self._sender.eui64_of(destination)
-        )
-        self._ask(request, MAX_RADIUS, search)
-
-    def _ask(self, request: RouteRequest, radius: int, search: _Search | None) -> None:
-        address = self._sender.address
-        assert address is not None
-        self.routes.begin(address, request.request_id, self._timeline.now)
-        frame = NwkFrame(
-            FrameType.COMMAND,
-            BROADCAST_ROUTERS,
-            address,
-            radius,
-            self._sender.next_sequence(),
-            request.to_bytes(),
-            security=True,
-            source_ieee=self._station.eui64,
-        )
-        key = (address, request.request_id)
-        self._passing_on[key] = request
-        self._repeat_request(key, request, frame, search, REQUEST_REPEATS)
-
-    def _repeat_request(
-        self,
-        key: tuple[int, int],
-        request: RouteRequest,
-        frame: NwkFrame,
-        search: _Search | None,
-        repeats: int,
-    ) -> None:
-        if self._passing_on.get(key) is not request:
-            return
-        if search is not None and self._searches.get(request.destination) is not search:
-            del self._passing_on[key]
-            return
-        self._sender.transmit(frame, BROADCAST, _ignore)
-        if repeats:
-            self._timeline.after(
-                REQUEST_REPEAT_AFTER, self._repeat_request, key, request, frame, search, repeats - 1
-            )
-        else:
-            del self._passing_on[key]
-
-    def _found(self, destination: int) -> None:
-        self._lost.pop(destination, None)
-        search = self._searches.pop(destination, None)
-        if search is None:
-            return
-        search.deadline.cancel()
-        for frame, on_done in search.waiting:
-            self.send(frame, on_done)
-
-    def _not_found(self, destination: int) -> None:
-        if self._straight(destination) is not None:
-            self._found(destination)  # it was heard meanwhile
-            return
-        search = self._searches.pop(destination)
-        self._lost[destination] = self._timeline.now + LOST
-        self._station.facts.say(
-            self._station.name, "route.not-found", destination=destination, why="nobody knows a way"
-        )
-        for _, on_done in search.waiting:
-            self._give_up(on_done)
-
-    def _give_up(self, on_done: OnDone) -> None:
-        if self._sender.address is not None:
-            on_done(False)
 
     # Telling
 
@@ -643,10 +459,8 @@ class Mesh:
         self._asking = None
         settings = self._concentrator.settings
         if settings is not None and self._concentrator.tick(self._timeline.now):
-            self._request_id = request_id = (self._request_id + 1) & 0xFF
             kind = ManyToOne.WITH_ROUTE_RECORD if settings.keeps_routes else ManyToOne.WITHOUT_ROUTE_RECORD
-            request = RouteRequest(request_id, BROADCAST_ROUTERS, 0, kind)
-            self._ask(request, settings.radius or MAX_RADIUS, None)
+            self._discovery.ask_everyone(kind, settings.radius)
         self._set_timer()
 
 

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Final
 
 from han.sim.node.broadcasts import Broadcasts
+from han.sim.node.discovery import MAX_RADIUS
 from han.sim.node.mac import Mac, OnDone
-from han.sim.node.mesh import HANDLED, MAX_RADIUS, Mesh
+from han.sim.node.mesh import HANDLED, Mesh
 from han.sim.node.service import NodeEvent, PayloadTooLong
 from han.sim.node.station import Station
 from han.sim.node.store import COUNTER_END

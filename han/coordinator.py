@@ -416,7 +416,7 @@ class Coordinator:
             PayloadTooLong: it does not fit a frame, or not as many as may be; nothing was sent.
             UnknownDevice: it was not admitted or has not joined; nothing was sent.
             NotSecured: it has no link key yet; nothing was sent.
-            RadioBusy: the dongle has no room; nothing was sent.
+            RadioBusy: the dongle has no room; the message has not arrived.
             RadioGone: there is no dongle.
         """
         device = self._roll.find(to)

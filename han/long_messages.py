@@ -2,7 +2,7 @@
 
 A dongle carries single fragments and repeats them; cutting, reassembling and acknowledging are its host's
 work. What is decided stands in `han.fragments`. bellows cuts nothing, and what it does about incoming
-fragments is not enough for Smart Energy: see `Stack.connect`.
+fragments is not enough for Smart Energy: see `han.stack`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from han.fragments import (
     Transmit,
     Whole,
 )
+from han.radio_errors import BUSY
 
 REPORT_WITHIN = 45.0
 """Seconds until a dongle has reported the fate of a fragment: four attempts of 1.6 s, each 7.7 s longer if
@@ -39,14 +40,6 @@ BUSY_ATTEMPTS = 5
 
 _FRAGMENT = ezsp.EmberApsOption.APS_OPTION_FRAGMENT
 _ENCRYPTION = ezsp.EmberApsOption.APS_OPTION_ENCRYPTION
-_BUSY = (
-    ezsp.sl_Status.ZIGBEE_MAX_MESSAGE_LIMIT_REACHED,
-    ezsp.sl_Status.BUSY,
-    ezsp.sl_Status.NO_MORE_RESOURCE,
-    ezsp.sl_Status.ALLOCATION_FAILED,
-    ezsp.sl_Status.FULL,
-)
-
 _FIELDS_SINCE_14 = 10
 """Of an incomingMessageHandler. The sender is the third of them; before EZSP 14 it was the fifth of eight."""
 
@@ -141,7 +134,7 @@ class LongMessages:
                         return
                     case Ended():
                         raise DeliveryError(
-                            f"a fragment was not acknowledged: {machine.count} of them, in vain",
+                            f"one of its {machine.count} fragments was not acknowledged",
                             ezsp.sl_Status.ZIGBEE_DELIVERY_FAILED,
                         )
             due = machine.timer()
@@ -179,7 +172,7 @@ class LongMessages:
                     return int(number) if block.index == 0 else sequence, fate
             finally:
                 del self._sent[to.nwk, tag]
-            if status not in _BUSY or attempt == BUSY_ATTEMPTS:
+            if status not in BUSY or attempt == BUSY_ATTEMPTS:
                 break
             await asyncio.sleep(attempt * BUSY_PAUSE)
         raise DeliveryError(f"the dongle refused fragment {block.index}: {status!r}", status)

@@ -12,13 +12,14 @@ from zigpy.exceptions import ControllerException, DeliveryError
 
 from han.errors import HanError, OurError
 
-_BUSY = (
+BUSY = (
     sl_Status.ZIGBEE_MAX_MESSAGE_LIMIT_REACHED,
     sl_Status.BUSY,
     sl_Status.NO_MORE_RESOURCE,
     sl_Status.ALLOCATION_FAILED,
     sl_Status.FULL,
 )
+"""How a dongle says that it has no room for another message."""
 _DOWN = (sl_Status.NETWORK_DOWN, sl_Status.NOT_JOINED)
 
 
@@ -27,10 +28,10 @@ class DeliveryFailed(HanError):  # noqa: N818 - it names what happened, in the w
 
 
 class PayloadTooLong(OurError):  # noqa: N818 - as above
-    """The message does not fit one frame; nothing was sent."""
+    """The message does not fit one frame, or not as many as it may have; nothing was sent."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"{size} octets do not fit a frame: {limit} do")
+        super().__init__(f"{size} octets are too many for one message: {limit} fit")
         self.size = size
         self.limit = limit
 
@@ -48,7 +49,7 @@ class KeyNotSwitched(HanError):  # noqa: N818 - as above
 
 
 class RadioBusy(HanError):  # noqa: N818 - as above
-    """The dongle has no room for another message; nothing was sent. Try again in a moment."""
+    """The dongle has no room for another message, which has not arrived. Try again in a moment."""
 
 
 class NotSecured(HanError):  # noqa: N818 - as above
@@ -70,7 +71,7 @@ def translated(size: int, *, is_lost: Callable[[], bool]) -> Iterator[None]:
         match error.status:
             case sl_Status.MESSAGE_TOO_LONG:
                 raise PayloadTooLong(size, size - 1) from error
-            case status if status in _BUSY:
+            case status if status in BUSY:
                 raise RadioBusy("the dongle has no room for another message") from error
             case status if status in _DOWN:
                 raise RadioGone("the dongle's network is down") from error

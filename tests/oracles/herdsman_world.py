@@ -59,23 +59,17 @@ class Script(Program):
 class Desk:
     """A dongle that is being served, and whatever herdsman does with it."""
 
-    def __init__(self, node: Node, folder: Path, home: Path, settings: str) -> None:
+    def __init__(self, node: Node, folder: Path, home: Path, settings: str, door: str) -> None:
         self.folder = folder
         self.capture, self.keys = folder / "air.pcap", folder / "air.keys"
         self.devices = {device.name: device for device in read_home(str(home)).devices}
         self._node = node
-        kept = ["--state", str(folder / "house")]
-        evidence = ["--pcap", str(self.capture), "--keys", str(self.keys)]
         self.dongle = Follower(
             "gbhan dongle",
             [
-                "dongle",
-                "--listen",
-                "tcp://127.0.0.1:0",
-                "--home",
-                f"sim://{home}?{settings}",
-                *kept,
-                *evidence,
+                *("dongle", "--listen", door, "--home", f"sim://{home}?{settings}"),
+                *("--state", str(folder / "house")),
+                *("--pcap", str(self.capture), "--keys", str(self.keys)),
             ],
             folder / "dongle.log",
             "door.open",
@@ -112,9 +106,14 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(node: Node, folder: Path, settings: str = "", *, home: Path = HOME) -> AsyncIterator[Desk]:
-    """A desk that is gone afterwards, whatever happens. ``settings`` as behind a ``sim://`` URL."""
-    laid = Desk(node, folder, home, settings)
+async def desk(
+    node: Node, folder: Path, settings: str = "", *, home: Path = HOME, door: str = "tcp://127.0.0.1:0"
+) -> AsyncIterator[Desk]:
+    """A desk that is gone afterwards, whatever happens.
+
+    ``settings`` as behind a ``sim://`` URL, ``door`` as behind ``--listen``.
+    """
+    laid = Desk(node, folder, home, settings, door)
     try:
         await laid.dongle.start()
         yield laid

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from herdsman_world import HOMES, Desk, Script, desk
@@ -127,16 +128,26 @@ async def exchanged(world: Desk, files: Files) -> list[Script]:
 
 Play = Callable[[Desk, Files], Awaitable[list[Script]]]
 
-COURSES: dict[str, tuple[Play, str, str]] = {
-    **{f"v{version}": (one_update, "herdsman", f"ezsp={version}") for version in VERSIONS},
-    "v12": (refused, "herdsman", "ezsp=12"),
-    "another code": (another_code, "herdsman", ""),
-    "upstairs": (up_the_stairs, "herdsman-upstairs", ""),
-    "interrupted": (interrupted, "herdsman", ""),
-    "killed": (killed, "herdsman", ""),
-    "exchanged": (exchanged, "herdsman", ""),
+
+class Setup(NamedTuple):
+    """What is done, in which home, with which settings of the dongle, through which door."""
+
+    play: Play
+    home: str = "herdsman"
+    settings: str = ""
+    door: str = "tcp://127.0.0.1:0"
+
+
+COURSES: dict[str, Setup] = {
+    **{f"v{version}": Setup(one_update, settings=f"ezsp={version}") for version in VERSIONS},
+    "v12": Setup(refused, settings="ezsp=12"),
+    "serial port": Setup(one_update, door="pty"),
+    "another code": Setup(another_code),
+    "upstairs": Setup(up_the_stairs, home="herdsman-upstairs"),
+    "interrupted": Setup(interrupted),
+    "killed": Setup(killed),
+    "exchanged": Setup(exchanged),
 }
-"""By name: what is done, in which home, with which settings of the dongle."""
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +172,15 @@ def files(tmp_path_factory) -> Files:
 def courses(node, files, tmp_path_factory) -> dict[str, Course | BaseException]:
     """Every course, or what went wrong with it."""
 
-    async def run(play: Play, home: str, settings: str, folder: Path) -> Course:
-        async with desk(node, folder, settings, home=HOMES / f"{home}.toml") as world:
-            scripts = await play(world, files)
+    async def run(setup: Setup, folder: Path) -> Course:
+        home = HOMES / f"{setup.home}.toml"
+        async with desk(node, folder, setup.settings, home=home, door=setup.door) as world:
+            scripts = await setup.play(world, files)
             statuses = [await script.ended() for script in scripts]
             return Course(statuses, scripts, world.dongle.facts, world.capture, world.keys)
 
     async def all_of_them() -> list[Course | BaseException]:
-        runs = (run(*course, tmp_path_factory.mktemp("course")) for course in COURSES.values())
+        runs = (run(setup, tmp_path_factory.mktemp("course")) for setup in COURSES.values())
         return await asyncio.gather(*runs, return_exceptions=True)
 
     return dict(zip(COURSES, asyncio.run(all_of_them()), strict=True))
@@ -262,6 +274,13 @@ def test_herdsman_turns_a_dongle_of_version_12_away(course):
 
     assert refused.statuses == [1]
     assert "12" in refused.script.told[-1]["why"]
+
+
+def test_herdsman_finds_the_dongle_at_a_serial_port_too(course):
+    through_terminal = course("serial port")
+
+    assert through_terminal.said("door.open")[0].url.startswith("/dev/")
+    assert through_terminal.script.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
 
 
 # --- a house with more than one room ---------------------------------------------------------------------

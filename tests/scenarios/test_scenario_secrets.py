@@ -86,7 +86,7 @@ async def told(rebound, tmp_path):
                     secrets[f"private key of {holder}, {suite}"] = suite.curve.encode_scalar(private)
                 private = lab_authority(suite)._keys.private
                 secrets[f"private key of the authority of {suite}"] = suite.curve.encode_scalar(private)
-            memory, node = stage.house.memory, device.node
+            memory, node = stage.house.memory.dongle, device.node
             everything = [
                 *(
                     hub,
@@ -100,8 +100,8 @@ async def told(rebound, tmp_path):
                 *(coordinator, coordinator.network, coordinator.devices, coordinator._stack),
                 *(coordinator._settings, coordinator._network_settings, coordinator._security),
                 *(coordinator._establishment, coordinator._establishment._machine, coordinator._roll),
-                *(node.store, node.store.link_keys, node.network, memory, memory.store.link_keys),
-                *(memory.store.network, memory.flash, memory.flash.security),
+                *(node.store, node.store.link_keys, node.network, memory.store.link_keys),
+                *(memory.store.network, memory, stage.house.memory, memory.flash.security),
             ]
             disk = hub.custody._flash._disk
             told = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
@@ -35,10 +36,12 @@ from han.fragments import Block, FragmentSettings
 from han.security.install_code import link_key
 from han.sim.air.medium import Clear, Lossy, Sniffed
 from han.sim.fault import Fault, Kind
+from han.sim.node.node import Node
+from han.sim.node.poll import PollSettings
 from han.sim.node.service import PayloadTooLong as NodePayloadTooLong
-from han.sim.node.service import SendRequest, SendStatus
+from han.sim.node.service import SendRequest, SendStatus, SimpleDescriptor
 from han.sim.wire.aps import FrameType
-from han.zcl import BASIC_CLUSTER, SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER
+from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER
 
 LONG = bytes(range(256)) * 4 + bytes(176)
 OTHER = bytes(reversed(LONG))
@@ -62,8 +65,8 @@ class World:
         security = {"security": LINK_KEYS} if is_secured else {}
         self.hub = await start(self.house, self.ears, **security, **changes)
 
-    async def joined(self, eui64=PPMID):
-        node = self.house.new_device(eui64)
+    async def joined(self, eui64=PPMID, node: Node | None = None) -> Node:
+        node = node or self.house.new_device(eui64)
         await self.hub.admit(eui64, CODE, "PPMID")
         await self.house.join(node, link_key(CODE))
         await asyncio.sleep(2)
@@ -324,6 +327,32 @@ async def test_a_device_that_is_switched_off_is_reported_and_another_is_not_kept
     with pytest.raises(DeliveryFailed, match="not acknowledged"):
         await failing
     assert world.house.loop.time() - began < 15
+
+
+async def test_a_device_that_sleeps_takes_and_sends_long_messages(world):
+    node = Node(
+        eui64=PPMID,
+        air=world.house.air,
+        timeline=world.house.timeline,
+        dice=random.Random("sleeper 7"),
+        facts=world.house.facts,
+        name="sleeper",
+        capability=0x80,
+        poll=PollSettings(long=6.0),
+    )
+    node.endpoints[DEVICE_ENDPOINT] = SimpleDescriptor(
+        SMART_ENERGY_PROFILE, 0x0502, 0, (), (OTA_CLUSTER, TUNNELLING_CLUSTER)
+    )
+    await world.joined(node=node)
+    heard = heard_by(node)
+    await asyncio.sleep(60)
+
+    await world.tell(LONG)
+    await asyncio.sleep(60)
+    assert await world.say(node, OTHER) is SendStatus.OK
+
+    assert [one.payload for one in heard] == [LONG]
+    assert world.heard == [OTHER]
 
 
 async def test_a_device_that_reboots_in_the_middle_gets_the_next_message_and_no_half_of_this(world):

@@ -5,9 +5,11 @@ Hub and devices cut and reassemble with the same code, so what fits it proves li
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 from dongle_house import CODE, DEVICE_ENDPOINT, NETWORK, PPMID, DongleHouse, Ears, registered, start
+from house_radio import HeardFacts, hub_in
 from node_neighbourhood import NETWORK_KEY, Neighbourhood, install_code_key
 
 import han.sim  # noqa: F401 - registers sim://
@@ -16,11 +18,15 @@ from han.fragments import FragmentSettings
 from han.security.install_code import link_key
 from han.sim.air.capture import KeyFile, PcapWriter
 from han.sim.air.medium import Clear, Lossy, Sniffed
+from han.sim.air.timeline import Timeline
+from han.sim.home import read_home
+from han.sim.house import House
 from han.sim.node.service import SendRequest, SendStatus
 from han.zcl import SMART_ENERGY_PROFILE, TUNNELLING_CLUSTER, TransferData, encode_tunnel
 
 pytestmark = pytest.mark.oracle
 
+HOMES = Path(__file__).parents[2] / "fixtures" / "homes"
 EPOCH = 1_767_571_200
 UNKNOWN_CLUSTER = 0xFC42
 """Nobody's: behind the ZCL header Wireshark shows the octets as they are."""
@@ -171,6 +177,38 @@ async def between_hub_and_device(recording, ezsp: int, *, secured: bool) -> list
     assert [payload for _, _, payload, _ in ears.messages] == [gbcs(1), gbcs(3)]
     recording.end(NETWORK.network_key, link_key(CODE))
     return [(nwk if number % 2 else 0x0000, gbcs(number)) for number in range(4)]
+
+
+async def test_wireshark_puts_together_a_key_establishment_that_four_hops_cut(rebound, tshark, recording):
+    loop = asyncio.get_running_loop()
+    house = House(read_home(str(HOMES / "four-hops.toml")), timeline=Timeline(loop.time()))
+    heard = HeardFacts(house.facts)
+    with recording.capture.open("wb") as file, KeyFile(recording.keys) as keys:
+        house.capture(file)
+        house.write_keys(keys)
+        async with hub_in(house, source_routing=True) as hub:
+            for device in house.devices.values():
+                us = device.description
+                await hub.coordinator.admit(us.eui64, us.install_code, us.kind.value)
+                device.power_on()
+                await heard.wait_for("device.attached", device.name, 300.0)
+            await asyncio.sleep(120)
+            house.pump.wake()
+            house.devices["ppmid"]._messenger.send(bytes(1200))
+            house.pump.wake()
+            await heard.wait_for("tunnel.delivered", "ppmid", 60.0)
+            await hub.coordinator.establish(house.devices["ppmid"].eui64)
+            await heard.wait_for("keys.established", "hub", 120.0)
+
+    assert tshark.faults(recording.capture, recording.keys) == []
+    rows = tshark.rows(
+        recording.capture,
+        ["zbee_aps.reassembled.length", "zbee_nwk.relay.count", "zbee_zcl_se.ke.cmd.srv_rx.id"],
+        keys=recording.keys,
+        where="zbee_aps.reassembled.length && zbee_aps.cluster == 0x0800",
+    )
+    # Initiate Key Establishment of suite 2, put together where its last fragment is first seen.
+    assert [list(row.values()) for row in rows] == [[["81"], ["3"], ["0x00"]]]
 
 
 @pytest.mark.parametrize("secured", [False, True], ids=["network key", "link key"])

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from one_ppmid import one_ppmid
 
+sys.path.append(str(Path(__file__).parents[1] / "han"))
+
+from house_radio import HeardFacts, hub_in
+
 from han.facts import Fact
+from han.sim.air.timeline import Timeline
 from han.sim.dongle.versions import VERSIONS
 from han.sim.fault import Fault, Kind, read_fault
-from han.sim.home import DeviceDescription
+from han.sim.home import DeviceDescription, read_home
+from han.sim.house import House
 from hub.dcc.requests import UpdatePpmidFirmware
 from hub.demo.stage import Stage
 
@@ -233,3 +241,17 @@ async def test_whatever_goes_wrong_together_for_ten_minutes_is_got_over(seed):
         story = Story(stage, ppmid, [])
 
         assert await story.download(*some_faults(seed)) == "activated"
+
+
+async def test_a_home_file_can_say_it_all():
+    home = read_home(str(Path(__file__).parents[2] / "fixtures/homes/tired-dongle.toml"))
+    house = House(home, timeline=Timeline(asyncio.get_running_loop().time()))
+    heard = HeardFacts(house.facts)
+    async with hub_in(house) as hub:
+        await hub.admit_everyone(house)
+        house.power_on()
+        await asyncio.sleep(1000)
+
+    assert {fact.kind for fact in heard.of("dongle.fault")} >= {"dropped-octets", "reboot"}
+    assert len(heard.of("radio.back")) == 2
+    assert len(heard.of("keys.established", "hub")) == 1

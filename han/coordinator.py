@@ -304,6 +304,8 @@ class Coordinator:
                 if known is None or known.state is not DeviceState.JOINED:
                     await stack.key_table.erase(eui64)
                 await stack.admit(eui64, key, seconds)
+                if known is not None and known.is_secured and not stack.keeps_joiners_apart:
+                    self._unsecure(known, "the key of its install code took its place in the key table")
                 if ready is not None:
                     await stack.key_table.put(eui64, ready)
         except HanError:

@@ -429,9 +429,14 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             broadcast_address=zigpy.types.BroadcastAddress.ALL_ROUTERS_AND_COORDINATOR,
         )
 
+    @property
+    def keeps_joiners_apart(self) -> bool:
+        """Whether the key to join with has a place of its own, beside the key table."""
+        return trust_centre_policy.has_transient_keys(self.ezsp_version)
+
     async def forget_old_key(self, eui64: Eui64) -> None:
         """Erase the key of a device that joins anew, unless the key to join with stands in its place."""
-        if trust_centre_policy.has_transient_keys(self.ezsp_version):
+        if self.keeps_joiners_apart:
             await self.key_table.erase(eui64)
 
     async def shut_out(self, eui64: Eui64, nobodys_key: bytes) -> None:

@@ -405,6 +405,20 @@ async def test_a_device_that_was_reset_joins_anew_and_gets_another_key(world):
     assert world.key_in_dongle("one") == world.key_in_device("one") != before
 
 
+@pytest.mark.parametrize("world", [{"ezsp": 4}], ids=str, indirect=True)
+async def test_where_the_key_table_holds_the_keys_to_join_with_too_a_new_admission_ends_the_old_key(world):
+    await world.admit_and_switch_on("one")
+    assert world.known("one").is_secured
+    await world.admit("one")
+
+    assert [event.eui64 for event in world.events(DeviceUnsecured)] == [world.eui64("one")]
+    assert not world.known("one").is_secured
+    await world.hub.establish(world.eui64("one"))
+    await asyncio.sleep(30.0)
+    assert world.known("one").is_secured
+    assert world.key_in_dongle("one") == world.key_in_device("one")
+
+
 async def test_a_ready_link_key_counts_as_established(tmp_path):
     ready = bytes(range(0x30, 0x40))
     async with keyed_world(new_house(home("one", more='certificate = "none"')), tmp_path) as world:

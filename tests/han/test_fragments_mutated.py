@@ -11,7 +11,7 @@ from node_neighbourhood import OTA, SMART_ENERGY, Neighbourhood
 from han.sim.dongle.frames import SEND_REPLY, SEND_UNICAST
 from han.sim.dongle.personality import plain
 from han.sim.node.service import SendStatus
-from han.sim.wire.aps import ApsFrame, Fragment, FragmentKind, FrameType
+from han.sim.wire.aps import ApsFrame, Fragment, FragmentKind, FrameType, seal
 from han.sim.wire.nwk import FrameType as NwkFrameType
 from han.sim.wire.nwk import NwkFrame
 
@@ -48,6 +48,24 @@ def mutated(octets: bytes, dice: random.Random) -> bytes:
     return bytes(damaged)
 
 
+def sealed(device, hub, dice: random.Random) -> bytes:
+    """Nonsense of somebody who has a link key: well sealed, and any block of any count."""
+    fragment = Fragment(dice.choice(list(FragmentKind)), dice.randrange(256), dice.randrange(256))
+    frame = ApsFrame(
+        dice.choice((FrameType.DATA, FrameType.ACK)),
+        dice.randrange(256),
+        dice.choice((0, 1, 1, 1)),
+        OTA,
+        SMART_ENERGY,
+        1,
+        bytes(dice.randrange(61)),
+        ack_request=dice.random() < 0.9,
+        fragment=fragment,
+    )
+    key, counter = device.store.link_keys[hub.eui64].key, device.store.link_counter.take()
+    return seal(frame, key, counter, device.eui64, extended_nonce=dice.random() < 0.5)
+
+
 @pytest.mark.parametrize("host_fragments", [False, True])
 def test_a_node_survives_damaged_fragments_of_somebody_who_has_the_network_key(host_fragments):
     street = Neighbourhood(7)
@@ -56,9 +74,11 @@ def test_a_node_survives_damaged_fragments_of_somebody_who_has_the_network_key(h
     street.facts.subscribe(lambda fact: street.heard.clear())  # ten thousand facts are of no use
     hub.host_fragments = host_fragments
     dice, originals_ = random.Random(20_26), originals()
-    before = dict(hub.store.link_keys), hub.store.to_dict()["network"]
+    before = list(hub.store.link_keys), hub.store.to_dict()["network"]
     for _ in range(FRAMES):
         payload = mutated(dice.choice(originals_), dice)
+        if dice.random() < 0.3:
+            payload = sealed(device, hub, dice)
         frame = NwkFrame(NwkFrameType.DATA, 0x0000, dice.choice((device.nwk, 0x4242)), 30, 1, payload, True)
         hub._aps.receive(frame, device.eui64, 255, -40)
         assert len(hub._aps._fragmentation._reassembly) <= 8
@@ -66,7 +86,7 @@ def test_a_node_survives_damaged_fragments_of_somebody_who_has_the_network_key(h
         street.messages["hub"].clear()
     street.timeline.run(street.timeline.now + 60.0)
 
-    assert (dict(hub.store.link_keys), hub.store.to_dict()["network"]) == before
+    assert (list(hub.store.link_keys), hub.store.to_dict()["network"]) == before
     assert len(hub._aps._fragmentation._reassembly) == 0
     hub.host_fragments = False
     assert street.send(device, hub, LONG, aps_security=True) is SendStatus.OK

@@ -12,7 +12,9 @@ from han.fragments import Block, FragmentSettings
 from han.sim.air.medium import Clear, Lossy
 from han.sim.node.poll import PollSettings
 from han.sim.node.service import PayloadTooLong, SendRequest, SendStatus
-from han.sim.wire.aps import ApsFrame, FrameType
+from han.sim.wire.aps import ApsFrame, Fragment, FragmentKind, FrameType, seal
+from han.sim.wire.nwk import FrameType as NwkFrameType
+from han.sim.wire.nwk import NwkFrame
 
 LONG = bytes(range(256)) * 4 + bytes(176)
 assert len(LONG) == 1200
@@ -324,3 +326,20 @@ def test_a_long_message_reaches_a_device_that_sleeps_and_comes_from_it():
 
     for name in ("hub", "ppmid"):
         assert [heard.payload for heard in street.messages[name]] == [LONG]
+
+
+@pytest.mark.parametrize("fragment", [None, Fragment(FragmentKind.FIRST, 2)], ids=["whole", "fragment"])
+def test_whoever_names_itself_behind_a_strange_short_address_gets_no_acknowledgement_and_breaks_nothing(
+    fragment,
+):
+    street, hub, device = joined()
+    key = device.store.link_keys[hub.eui64].key
+    frame = ApsFrame(FrameType.DATA, 9, 1, OTA, SMART_ENERGY, 1, b"x", ack_request=True, fragment=fragment)
+    octets = seal(frame, key, device.store.link_counter.take(), device.eui64, extended_nonce=True)
+    nwk_frame = NwkFrame(NwkFrameType.DATA, 0x0000, 0x4242, 30, 1, octets, security=True)
+
+    hub._aps.receive(nwk_frame, device.eui64, 255, -40)
+    street.timeline.run(street.timeline.now + 1.0)
+
+    assert any("could not be sent" in why for why in street.why())
+    assert street.send(device, hub, LONG, aps_security=True) is SendStatus.OK

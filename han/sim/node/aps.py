@@ -19,6 +19,7 @@ from han.sim.node.fragmentation import Fragmentation, Hop, block_of, fragment_of
 from han.sim.node.nwk import Nwk
 from han.sim.node.service import (
     AddressUnknown,
+    NodeError,
     NoLinkKey,
     PayloadTooLong,
     Received,
@@ -503,8 +504,7 @@ class Aps:
             security=origin.aps_secured,
             fragment=fragment,
         )
-        octets = self._sealed(ack, origin.sender) if ack.security else ack.to_bytes()
-        self._nwk.send(origin.sender, octets, _ignore)
+        self._send_acknowledgement(ack, origin.sender)
 
     def hear_message(self, hop: Hop, payload: bytes) -> None:
         """A long message is complete."""
@@ -521,8 +521,14 @@ class Aps:
             frame.destination_endpoint,
             security=frame.security,
         )
-        octets = self._sealed(ack, source) if frame.security else ack.to_bytes()
-        self._nwk.send(source, octets, _ignore)
+        try:
+            self._send_acknowledgement(ack, source)
+        except NodeError as error:
+            self._station.drop("aps", f"its acknowledgement could not be sent: {error}", source=source)
+
+    def _send_acknowledgement(self, ack: ApsFrame, to: int) -> None:
+        octets = self._sealed(ack, to) if ack.security else ack.to_bytes()
+        self._nwk.send(to, octets, _ignore)
 
     def _heard_before(self, source: int, counter: int) -> bool:
         now = self._timeline.now

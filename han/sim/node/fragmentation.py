@@ -244,8 +244,8 @@ class Fragmentation:
     def _tell(self, hop: Hop | None) -> None:
         for item in self._reassembly.drain():
             match item:
-                case Acknowledge(origin=origin, first=first, bits=bits):
-                    self._frames.acknowledge_blocks(origin, acknowledgement(first, bits))
+                case Acknowledge():
+                    self._acknowledge(item)
                 case Dropped(origin=origin, why=why):
                     self._station.drop("aps", why, source=origin.sender, counter=origin.counter)
                 case Whole(origin=origin, message=message):
@@ -261,6 +261,14 @@ class Fragmentation:
         due = self._reassembly.timer()
         if due is not None and self._expiry is None:
             self._expiry = self._timeline.at(due, self._expire)
+
+    def _acknowledge(self, item: Acknowledge) -> None:
+        try:
+            self._frames.acknowledge_blocks(item.origin, acknowledgement(item.first, item.bits))
+        except NodeError as error:
+            self._station.drop(
+                "aps", f"its acknowledgement could not be sent: {error}", source=item.origin.sender
+            )
 
     def _expire(self) -> None:
         self._expiry = None

@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import random
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from herdsman_world import HOMES, Desk, Script, desk
+from herdsman_world import HERDSMAN, HOMES, Desk, Script, desk
 
 from han.facts import Fact
 from han.sim.air.capture import read_keys, read_pcap
@@ -281,6 +282,34 @@ def test_herdsman_finds_the_dongle_at_a_serial_port_too(course):
 
     assert through_terminal.said("door.open")[0].url.startswith("/dev/")
     assert through_terminal.script.of("updated") == [{"what": "updated", "from": OLD, "to": NEW}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["tcp://127.0.0.1:1", "folder", "00DB1234567896A4"],
+        ["tcp://127.0.0.1:1", "folder", "00DB12345678", "00" * 18],
+        ["tcp://127.0.0.1:1", "folder", "00DB1234567896A4", "words"],
+        ["tcp://127.0.0.1:1", "folder", "00DB1234567896A4", "00" * 18, "no-such-file.ota"],
+        ["tcp://127.0.0.1:1", "folder", "00DB1234567896A4", "00" * 18, __file__],
+        ["tcp://127.0.0.1:1", "folder", "00DB1234567896A4", "00" * 18, "--pace", "slow"],
+        ["tcp://127.0.0.1:1", "folder", "00DB1234567896A4", "00" * 18, "--speed", "1"],
+    ],
+)
+def test_a_command_that_makes_no_sense_ends_before_anything_is_touched(arguments, node, tmp_path):
+    ended = subprocess.run(
+        [str(node.program), str(HERDSMAN / "ota.mjs"), *arguments],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("ota.mjs: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- a house with more than one room ---------------------------------------------------------------------

@@ -39,17 +39,22 @@ function asked() {
         });
         const [url, folder, eui64, code, image] = positionals;
         if (code === undefined || positionals.length > 5) {
-            throw new Error("URL FOLDER EUI64 INSTALL-CODE [IMAGE]");
+            throw new Error("say URL FOLDER EUI64 INSTALL-CODE [IMAGE]");
         }
-        return {
+        const wanted = {
             url,
             folder: resolve(folder),
             eui64: `0x${eui64.replace(/[-:]/g, "").toLowerCase()}`,
             code: code.replace(/[-: ]/g, "").toLowerCase(),
             image: image === undefined ? undefined : resolve(image),
+            version: image === undefined ? undefined : parseOtaHeader(readFileSync(image)).fileVersion,
             pace: Number(values.pace),
             within: Number(values.within) * 1000,
         };
+        if (!/^0x[0-9a-f]{16}$/.test(wanted.eui64)) throw new Error(`${eui64} is no EUI-64`);
+        if (!/^([0-9a-f]{4})+$/.test(wanted.code)) throw new Error("an install code consists of hex digits");
+        if (!(wanted.pace >= 0 && wanted.within > 0)) throw new Error("--pace and --within are numbers");
+        return wanted;
     } catch (error) {
         console.error(`ota.mjs: ${error.message}`);
         process.exit(2);
@@ -75,7 +80,7 @@ function networkKey(folder) {
 }
 
 function build({url, folder, eui64}) {
-    mkdirSync(folder, {recursive: true});
+    mkdirSync(folder, {recursive: true, mode: 0o700}); // keys are kept in it
     return new Controller({
         network: {
             panID: PAN_ID,
@@ -172,9 +177,8 @@ async function main() {
         const device = await admitted(controller, wanted);
         const before = await read(device);
         if (wanted.image === undefined) return;
-        const {fileVersion} = parseOtaHeader(readFileSync(wanted.image));
-        if (before !== fileVersion) await update(device, wanted, before);
-        if ((await read(device)) !== fileVersion) throw new Failure("the device does not run the new version");
+        if (before !== wanted.version) await update(device, wanted, before);
+        if ((await read(device)) !== wanted.version) throw new Failure("the device does not run the new version");
     };
     let status = 0;
     try {

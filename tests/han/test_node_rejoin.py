@@ -6,8 +6,10 @@ import random
 
 import pytest
 from node_neighbourhood import (
+    CHANNEL,
     END_DEVICE,
     NETWORK_KEY,
+    PARAMETERS,
     ROUTER,
     SLEEPY,
     Deaf,
@@ -36,10 +38,10 @@ from han.sim.node.service import (
 from han.sim.node.trust import JoinPolicy
 from han.sim.wire import zdo
 from han.sim.wire.aps_commands import SwitchKey, TransportNetworkKey
-from han.sim.wire.mac import fcs
+from han.sim.wire.mac import FrameType, MacFrame, fcs
 from han.sim.wire.nwk import FrameType as NwkFrameType
 from han.sim.wire.nwk import NwkFrame
-from han.sim.wire.nwk_commands import Leave
+from han.sim.wire.nwk_commands import Leave, RejoinRequest
 from ota.eui64 import Eui64
 
 NEXT_KEY = bytes(range(0xC0, 0xD0))
@@ -345,6 +347,53 @@ def test_a_message_that_waits_for_a_sleeper_is_sealed_under_the_key_of_its_depar
     hub.trust.switch_key()
     street.run_until(lambda: bool(street.messages["ppmid"]), 20.0)
     assert device.network.network_key == NEXT_KEY
+
+
+def plain_rejoin_request(eui64: Eui64, source: int, capability: int = ROUTER) -> bytes:
+    """What anybody with a radio can send: a wish to come back, in the name of any device."""
+    wish = NwkFrame(
+        NwkFrameType.COMMAND, 0, source, 1, 9, RejoinRequest(capability).to_bytes(), source_ieee=eui64
+    )
+    frame = MacFrame(
+        FrameType.DATA, source & 0xFF, PARAMETERS.pan_id, 0, source, wish.to_bytes(), ack_request=True
+    )
+    return frame.to_psdu()
+
+
+def test_strangers_cannot_fill_the_table_of_children():
+    street, hub, device = street_with(SLEEPY)
+    stranger = street.node("stranger", ROUTER)
+    stranger._mac.tune(CHANNEL)
+    for number in range(40):
+        stranger._mac.address(PARAMETERS.pan_id, 0x1000 + number)
+        Replayer(street.air).send(plain_rejoin_request(Eui64(0xBAD000 + number), 0x1000 + number))
+        street.timeline.run(street.timeline.now + 0.2)
+    assert hub.children.are_full
+    assert "no room for another child" in street.why("join.refused")
+    street.timeline.run(street.timeline.now + 15.0)
+    assert list(hub.store.children) == [device.eui64]
+    assert "it never spoke under the network key" in street.why("child.forgotten")
+    assert street.send(device, hub, b"I am still here") is SendStatus.OK
+
+
+def test_a_wish_to_come_back_in_another_name_moves_nobody():
+    street, hub, device = street_with(SLEEPY)
+    before = hub.store.to_dict()
+    Replayer(street.air).send(plain_rejoin_request(device.eui64, 0x1000))
+    street.timeline.run(street.timeline.now + 20.0)
+    after = hub.store.to_dict()
+    assert (after["children"], after["addresses"]) == (before["children"], before["addresses"])
+
+
+def test_a_device_that_gets_no_key_is_not_kept_as_a_child():
+    street = Neighbourhood()
+    hub, device = street.hub(), street.node("stranger", ROUTER)
+    assert not street.attempt(device, install_code_key(2)).ok
+    street.timeline.run(street.timeline.now + 15.0)
+    assert hub.store.children == {}
+    assert street.join(hub, device).ok
+    street.timeline.run(street.timeline.now + 15.0)
+    assert list(hub.store.children) == [device.eui64]
 
 
 # Leaving

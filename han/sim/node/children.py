@@ -2,7 +2,8 @@
 
 A child that is an end device keeps itself in its parent's memory by asking what waits for it. One that has
 been silent for longer than was agreed is forgotten; should it ask again, it is told to leave and rejoin
-(Zigbee 3.6.10).
+(Zigbee 3.6.10). One that never speaks under the network key, because nobody gave it to it, is forgotten much
+sooner: whoever has a radio could fill the table otherwise.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from han.sim.wire.nwk_commands import (
 from ota.eui64 import Eui64
 
 MAX_CHILDREN = 32
+PROOF_WITHIN = 10.0
+"""Seconds in which a new child has to speak under the network key (apsSecurityTimeOutPeriod is shorter)."""
 DEFAULT_TIMEOUT = 8
 """256 minutes: how long a child may be silent that asked for no other time (nwkEndDeviceTimeoutDefault)."""
 _AGREED, _INCORRECT_VALUE = 0x00, 0x01
@@ -45,11 +48,13 @@ class Children:
         self._children = station.store.children
         self._deadlines: dict[Eui64, float] = {}
         self._ageing: Handle | None = None
+        self._doubts: dict[Eui64, Handle] = {}
         self.default_timeout = DEFAULT_TIMEOUT
         """How long a child may be silent that asked for no other time: as ``timeout_seconds`` reads it."""
         mac.is_child = self._may_ask
         mac.on_poll = self._asked
         nwk.on_new_parent = self._lose
+        nwk.on_proof = self._believe
 
     @property
     def persistence(self) -> float:
@@ -76,6 +81,8 @@ class Children:
         self._mac.sleepers.clear()
         self._deadlines.clear()
         self._watch()
+        for eui64 in list(self._doubts):
+            self._believe(eui64)
 
     def has_room_for(self, eui64: Eui64) -> bool:
         """Whether this device is a child or can become one."""
@@ -101,8 +108,15 @@ class Children:
         child.nwk = nwk
         self._station.store.on_change()
 
-    def take_in(self, eui64: Eui64, nwk: int, capability: int) -> None:
-        """A device has become our child, or is so again, perhaps at another address."""
+    def take_in(self, eui64: Eui64, nwk: int, capability: int, *, is_proven: bool) -> None:
+        """A device has become our child, or is so again, perhaps at another address.
+
+        One that ``is_proven`` holds the network key; another one has to get it and speak under it soon.
+        """
+        self._believe(eui64)
+        if not is_proven:
+            self._doubts[eui64] = self._timeline.after(PROOF_WITHIN, self._expel, eui64)
+            self._nwk.doubtful.add(eui64)
         known = self._children.get(eui64)
         if known is not None:
             self._mac.sleepers.discard(known.nwk)
@@ -122,6 +136,7 @@ class Children:
         if child is None:
             return None
         self._mac.sleepers.discard(child.nwk)
+        self._believe(eui64)
         self._deadlines.pop(eui64, None)
         self._station.counters.children_removed += 1
         self._station.store.on_change()
@@ -131,6 +146,22 @@ class Children:
     def tell_to_leave(self, nwk: int, eui64: Eui64 | None, *, rejoin: bool) -> None:
         """Send the device at this address away, for good or only to look for a parent again."""
         self._command(nwk, eui64, Leave(request=True, rejoin=rejoin).to_bytes())
+
+    def _believe(self, eui64: Eui64) -> None:
+        """A child spoke under the network key, or is none any more."""
+        doubt = self._doubts.pop(eui64, None)
+        if doubt is not None:
+            doubt.cancel()
+            self._nwk.doubtful.discard(eui64)
+
+    def _expel(self, eui64: Eui64) -> None:
+        self._station.facts.say(
+            self._station.name,
+            "child.forgotten",
+            device=str(eui64),
+            why="it never spoke under the network key",
+        )
+        self.forget(eui64)
 
     # Silence
 

@@ -78,6 +78,10 @@ class Nwk:
         self._names: dict[int, Eui64] = {}
         self._broadcasts = Broadcasts()
         self._sleepers: set[Eui64] = set()
+        self.doubtful: set[Eui64] = set()
+        """Whose first frame under the network key is waited for."""
+        self.on_proof: Callable[[Eui64], object] = _nobody
+        """Called with one of them when that frame has come."""
         self.on_new_parent: Callable[[int], object] = _nobody
         """Called with the short address of a sleeping child that has another parent now."""
         self.address: int | None = None
@@ -303,17 +307,22 @@ class Nwk:
             self._station.drop("nwk", "from no short address", source=frame.source)
             return
         if sealer is not None:
-            neighbour = self._neighbours.hear(via, lqi, self._timeline.now)
-            if self._names.get(via) != sealer:
-                self.learn(sealer, via)
-            if via != frame.source:
-                neighbour.is_router = True
+            self._hear_neighbour(sealer, via, lqi, relays=via != frame.source)
         if frame.destination == self.address:
             self._deliver(frame, sealer, via, lqi, rssi)
         elif frame.destination >= BROADCAST_LOWEST:
             self._hear_broadcast(frame, sealer, via, lqi, rssi)
         elif sealer is not None:
             self.mesh.relay(frame)
+
+    def _hear_neighbour(self, sealer: Eui64, via: int, lqi: int, *, relays: bool) -> None:
+        if sealer in self.doubtful:
+            self.on_proof(sealer)
+        neighbour = self._neighbours.hear(via, lqi, self._timeline.now)
+        if self._names.get(via) != sealer:
+            self.learn(sealer, via)
+        if relays:
+            neighbour.is_router = True
 
     def _in_plain(self, octets: bytes) -> tuple[NwkFrame, Eui64 | None] | None:
         """The frame, opened, and who sealed it; None if it was refused."""
@@ -411,5 +420,5 @@ def _ignore(ok: bool) -> None:  # noqa: FBT001 - the shape of an OnDone
     """Nobody waits for a repetition."""
 
 
-def _nobody(_: int) -> None:
+def _nobody(_: Eui64 | int) -> None:
     """Nobody has children yet."""

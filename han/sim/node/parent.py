@@ -142,12 +142,12 @@ class Parent:
         self._mac.hold(eui64, frame, on_done)
 
     def _associated(self, eui64: Eui64, nwk: int, capability: int) -> None:
-        self._take_in(eui64, nwk, capability)
+        self._take_in(eui64, nwk, capability, is_proven=False)
         self._report(eui64, nwk, DeviceUpdate.UNSECURED_JOIN)
 
-    def _take_in(self, eui64: Eui64, nwk: int, capability: int) -> None:
+    def _take_in(self, eui64: Eui64, nwk: int, capability: int, *, is_proven: bool) -> None:
         self._station.facts.say(self._station.name, "join.associated", device=str(eui64), nwk=nwk)
-        self._children.take_in(eui64, nwk, capability)
+        self._children.take_in(eui64, nwk, capability, is_proven=is_proven)
 
     def _report(self, eui64: Eui64, nwk: int, status: DeviceUpdate) -> None:
         address = self._nwk.address
@@ -177,9 +177,13 @@ class Parent:
                 "nwk", "a rejoin request that does not say or prove whose it is", source=frame.source
             )
             return
-        owner = self._nwk.eui64_of(frame.source)
-        nwk = frame.source if owner in (None, eui64) else self._address_for(eui64)
-        response = RejoinResponse(nwk, AssociationStatus.SUCCESS)
+        nwk = self._address_at_return(eui64, frame)
+        status = AssociationStatus.SUCCESS
+        if not self._children.has_room_for(eui64):
+            nwk, status = BROADCAST, AssociationStatus.PAN_AT_CAPACITY
+            why = "no room for another child"
+            self._station.facts.say(self._station.name, "join.refused", device=str(eui64), why=why)
+        response = RejoinResponse(nwk, status)
         if not request.capability & _HEARS_WHEN_IDLE:
             self._mac.sleepers.add(frame.source)  # it asks for the answer
         self._nwk.send(
@@ -196,16 +200,23 @@ class Parent:
     def _answered_rejoin(
         self, request: RejoinRequest, frame: NwkFrame, eui64: Eui64, nwk: int, *, ok: bool
     ) -> None:
-        child = self._children.get(eui64)
         if frame.source != nwk or not ok:
             self._children.note_sleepers()
-        if not ok:
+        if not ok or nwk == BROADCAST:
             return
         # What a child said under the network key is not changed by somebody who says it in plain.
-        if frame.security or child is None or child.nwk != nwk:
-            self._take_in(eui64, nwk, request.capability)
+        if frame.security or self._children.get(eui64) is None:
+            self._take_in(eui64, nwk, request.capability, is_proven=frame.security)
         update = DeviceUpdate.SECURED_REJOIN if frame.security else DeviceUpdate.UNSECURED_REJOIN
         self._report(eui64, nwk, update)
+
+    def _address_at_return(self, eui64: Eui64, frame: NwkFrame) -> int:
+        """Where a device that comes back is to be found: where it says, unless that is somebody else's."""
+        child = self._children.get(eui64)
+        if child is not None and not frame.security:
+            return child.nwk
+        owner = self._nwk.eui64_of(frame.source)
+        return frame.source if owner in (None, eui64) else self._address_for(eui64)
 
     def remove(self, eui64: Eui64, *, rejoin: bool = False) -> bool:
         """Send a child away (a Leave that it has to obey); False if it is none of ours."""

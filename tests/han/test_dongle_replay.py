@@ -283,6 +283,19 @@ def _key_table() -> bool:
     return DongleDescription(eui64=PPMID).key_table != REAL["configuration"]["values"]["0x1E"]
 
 
+def _counter_steps() -> bool:
+    host = Host(Desk(plain())).ready()
+    host.answered(host.start(host.broadcast()))
+    host.connect()
+    host.call("networkInit", 0)
+    info = host.call("getNetworkKeyInfo")["network_key_info"]
+    return info.network_key_frame_counter % 0x1000 > 5
+
+
+def _receive_buffer() -> bool:
+    return Personality().receive_buffer not in {32, 64}
+
+
 def _firmware_bugs() -> bool:
     personality = dataclasses.replace(plain(14), table_sizes=sizes_with(**{"0x1A": 200}))
     host = Host(Desk(personality), 14).ready()
@@ -301,6 +314,8 @@ DIFFERENCES = {
     "counters-on-old-firmware": _counters_on_old_firmware,
     "key-in-the-clear": _key_in_the_clear,
     "key-table": _key_table,
+    "counter-steps": _counter_steps,
+    "receive-buffer": _receive_buffer,
     "firmware-bugs": _firmware_bugs,
 }
 """What shows that a difference still is one; once it is none, it goes out of the list."""

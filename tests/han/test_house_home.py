@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from han.sim.home import HomeError, Kind, Quirks, home_names, parse_home, read_home
 from ota.eui64 import Eui64
 
+HOMES = Path(__file__).parents[2] / "fixtures" / "homes"
 CODE = "19a47e1e70bcc9515adfa480fc2f8bf3c1b2"
 
 HOME = f"""
@@ -221,3 +224,20 @@ def test_a_range_extender_needs_no_firmware():
 def test_a_home_with_links_or_firmware_that_cannot_be_is_refused(text, complaint):
     with pytest.raises(HomeError, match=complaint):
         parse_home(text.encode())
+
+
+@pytest.mark.parametrize("path", sorted(HOMES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_home_that_ships_can_be_read_and_says_on_top_what_it_is(path):
+    home = read_home(str(path))
+    text = path.read_text(encoding="utf-8")
+
+    assert home.devices
+    assert text.startswith("# ")
+    assert "made up" in text.split("\n\n", maxsplit=1)[0]
+
+
+def test_in_every_home_that_ships_somebody_hears_each_device():
+    for path in HOMES.glob("*.toml"):
+        home = read_home(str(path))
+        heard = {name for link in home.links for name in link.between}
+        assert not home.links or {device.name for device in home.devices} | {"dongle"} == heard

@@ -457,6 +457,17 @@ def test_a_router_that_changes_its_address_is_found_under_the_new_one():
     assert house["b"].store.children[house["c"].eui64].nwk == house["c"].nwk
 
 
+def test_an_end_device_that_listens_follows_its_parent_to_its_new_address():
+    house = House("hub-a", "a-b", "b-e")
+    house.build("hub", "a", "b", "e", sleepers=("e",))
+    house.let_in("a", "b", "e")
+    house["b"].change_address()
+    house.run(3.0)
+    assert house["e"].store.parent == house["b"].nwk
+    assert house.send(house["e"], house["hub"], b"after you") is SendStatus.OK
+    assert house.send(house["hub"], house["e"], b"both of you") is SendStatus.OK
+
+
 def test_of_two_devices_with_one_address_the_older_gives_way():
     house = chain()
     contested = house["d"].nwk

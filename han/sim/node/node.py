@@ -565,6 +565,8 @@ class Node:
         if announcement.nwk == self.nwk and announcement.ieee != self.eui64:
             self._give_way(announcement.ieee)
         self._nwk.learn(announcement.ieee, announcement.nwk)
+        if announcement.nwk == self.store.parent:
+            self._poller.follow(announcement.nwk)
         self.children.follow(announcement.ieee, announcement.nwk)
         self._nwk.mesh.learn_kind(announcement.nwk, is_router=announcement.capability & 0x02 != 0)
         self._nwk.learn_sleeper(announcement.ieee, sleeps=announcement.capability & 0x0A == 0)

@@ -137,6 +137,8 @@ class Nwk:
         if old is not None and self._names.get(old) == eui64:
             del self._names[old]
             self.mesh.forget(old)
+            if old == self._store.parent:
+                self._store.parent = nwk
         stale = self._names.get(nwk)
         if stale is not None:
             self._store.addresses.pop(stale, None)

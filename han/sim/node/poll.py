@@ -68,6 +68,11 @@ class Poller:
         self._ask_in(self.settings.long)
         self.attend()
 
+    def follow(self, parent: int) -> None:
+        """The parent goes by this short address now."""
+        if self._parent is not None:
+            self._parent = parent
+
     def stop(self) -> None:
         """Ask nobody."""
         self._parent = None

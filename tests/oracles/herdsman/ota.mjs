@@ -1,8 +1,8 @@
-// zigbee-herdsman, unmodified, updates the firmware of one device through an EZSP dongle behind TCP.
+// zigbee-herdsman, unmodified, updates the firmware of one device through an EZSP dongle.
 //
 //   node ota.mjs URL FOLDER EUI64 INSTALL-CODE [IMAGE] [--pace MS] [--within S]
 //
-// URL           of the dongle, such as tcp://127.0.0.1:6638
+// URL           of the dongle: tcp://127.0.0.1:6638, or a serial port
 // FOLDER        where herdsman keeps its network: a second run with the same folder finds it again
 // EUI64, CODE   from the label of the device
 // IMAGE         an OTA upgrade file; without one nothing is updated

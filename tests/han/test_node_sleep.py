@@ -22,6 +22,7 @@ from han.sim.node.node import Node
 from han.sim.node.poll import PollSettings
 from han.sim.node.service import ChildJoined, DeviceJoined, DeviceUpdate, Orphaned, RouteFailed, SendStatus
 from han.sim.node.store import NodeStore
+from han.sim.node.trust import JoinPolicy
 from han.sim.wire.mac import DataRequest, FrameType, MacFrame, parse_psdu
 from han.sim.wire.nwk import FrameType as NwkFrameType
 from han.sim.wire.nwk_commands import EndDeviceTimeoutRequest, timeout_seconds
@@ -408,3 +409,18 @@ def test_a_router_whose_child_has_another_parent_lets_it_go():
     assert device.eui64 not in router.store.children
     assert device.nwk not in router._mac.sleepers
     assert street.send(hub, device, b"good day") is SendStatus.OK
+
+
+def test_a_router_that_comes_back_without_the_key_gives_its_child_nothing_that_it_cannot_seal():
+    street, hub, router, device = family()
+    hub.trust.policy = JoinPolicy(allow_unsecured_rejoins=True)
+    hub.send(message(device.nwk, b"waits at the router"), lambda _: None)
+    street.timeline.run(street.timeline.now + 0.1)
+    assert device.nwk in router._mac.indirect
+    router._nwk.start(router.nwk, with_keys=False)  # as far as it is while it waits for the key
+    device._poller.attend()
+    street.timeline.run(street.timeline.now + 2.0)
+    assert street.messages["gsme"] == []
+    assert street.come_back(router, secured=False).ok
+    street.timeline.run(street.timeline.now + 60.0)
+    assert street.send(device, hub, b"served again") is SendStatus.OK

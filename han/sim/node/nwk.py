@@ -108,6 +108,8 @@ class Nwk:
             self.take_keys()
         else:
             self._keys, self._key = {}, b""
+            # What waits for our children could not be sealed.
+            self._mac.indirect.clear()
         if self._key:
             self.mesh.start()
 

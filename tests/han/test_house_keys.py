@@ -6,7 +6,8 @@ import pytest
 from house_world import HUB_ENDPOINT, World, home_with, image_for
 
 from han.security.install_code import link_key, with_crc
-from han.security.key_establishment import Established, Role
+from han.security.key_establishment import Established, Initiate, Role
+from han.security.lab_authority import lab_credentials
 from han.sim.node.service import SimpleDescriptor
 from han.zcl import (
     BASIC_CLUSTER,
@@ -19,6 +20,7 @@ from han.zcl import (
     ZclFrame,
     decode_global,
     encode_global,
+    encode_key_establishment,
     encode_ota,
 )
 from ota.commands import ImageNotify
@@ -220,6 +222,30 @@ def test_an_image_notify_to_one_may_not(world):
     world.run(10.0)
 
     assert len(world.said("ota.query", "ppmid")) == queries
+    assert world.said("frame.dropped", "ppmid")
+
+
+@pytest.mark.parametrize("cluster", [BASIC_CLUSTER, OTA_CLUSTER])
+def test_a_torn_default_response_is_not_answered_by_another(world, cluster):
+    world.run(60.0)
+    torn = ZclFrame(DefaultResponse.COMMAND_ID, 98, b"\x00", is_cluster_command=False, from_server=True)
+    world.hub.send_as_is(world["ppmid"].node.nwk, cluster, torn.to_bytes(), aps_security=False)
+    drop = world.run_until("frame.dropped", "ppmid", within=5.0)
+    world.run(5.0)
+
+    assert "Default Response ends" in drop.why
+    assert 98 not in [ZclFrame.parse(message.payload).sequence for message in world.hub.heard]
+
+
+def test_a_broadcast_establishes_no_key(world):
+    world.run(60.0)
+    started = len(world.said("keys.started", "ppmid"))
+    initiate = Initiate(2, 11, 16, lab_credentials(world.hub.node.eui64).certificate.to_bytes(), False)
+    frame = encode_key_establishment(initiate, 9)
+    world.hub.send_as_is(0xFFFF, KEY_ESTABLISHMENT_CLUSTER, frame, aps_security=False)
+    world.run(5.0)
+
+    assert len(world.said("keys.started", "ppmid")) == started
     assert world.said("frame.dropped", "ppmid")
 
 

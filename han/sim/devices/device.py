@@ -49,7 +49,8 @@ class Device:
     Args:
         description: what it is.
         seed: decides everything about it that is left to chance.
-        utc: what UTC it is at a time of the timeline; dates the messages that the device originates.
+        utc: what UTC it is at a time of the timeline; dates the messages that the device originates while no
+            hub has told it the time.
         channels: where it looks for a network.
         wake: brings the timeline up to date for whoever switches the device from outside the simulation.
         memory: what it remembers from before; None for one that was never switched on.
@@ -82,6 +83,7 @@ class Device:
         self._timeline = timeline
         self._wake = wake
         self._facts = facts
+        self._utc = utc
         self._boot: Handle | None = None
         self.node = Node(
             eui64=self.eui64,
@@ -174,7 +176,7 @@ class Device:
             timeline=timeline,
             facts=facts,
             name=self.name,
-            utc=lambda: (self._smart_energy and self._smart_energy.utc()) or utc(timeline.now),
+            utc=self._utc_now,
             tell=self._messenger.send,
         )
         reception = Reception(
@@ -236,6 +238,11 @@ class Device:
     def remember(self) -> None:
         """Bring the memory to what a power cut at this instant would leave of it."""
         self.firmware.remember()
+
+    def _utc_now(self) -> datetime:
+        """By the device's own clock; by the house's while the hub has not set that."""
+        told = None if self._smart_energy is None else self._smart_energy.utc()
+        return told or self._utc(self._timeline.now)
 
     def _joined(self) -> None:
         if self._establishment is None:

@@ -82,7 +82,7 @@ class Reception:
         if self._lacks_protection(received, frame):
             self._refuse(received, frame)
             return
-        if frame.is_cluster_command and received.cluster == KEY_ESTABLISHMENT_CLUSTER and self._establishment:
+        if self._establishment is not None and _is_key_establishment(received, frame):
             self._establishment.receive(frame, received.source_endpoint)
             return
         if self._smart_energy is not None and self._smart_energy.receive(received.cluster, frame):
@@ -94,7 +94,7 @@ class Reception:
             self._other_command(received.cluster, frame)
         except TheirError as error:
             self._drop(str(error))
-            if not received.broadcast:
+            if not received.broadcast and not _is_default_response(frame):
                 self._port.send(received.cluster, default_response(frame, error.status))
 
     def _lacks_protection(self, received: Received, frame: ZclFrame) -> bool:
@@ -105,7 +105,7 @@ class Reception:
         return needs_link_key(received.cluster, command_id=command_id, broadcast=received.broadcast)
 
     def _refuse(self, received: Received, frame: ZclFrame) -> None:
-        if not frame.is_cluster_command and frame.command_id == DefaultResponse.COMMAND_ID:
+        if _is_default_response(frame):
             self._refused(received, frame)
             return
         why = "under a key that was not established" if received.aps_secured else "not under the link key"
@@ -162,3 +162,15 @@ class Reception:
 
     def _drop(self, why: str) -> None:
         self._facts.say(self._name, "frame.dropped", why=why)
+
+
+def _is_default_response(frame: ZclFrame) -> bool:
+    """Nobody answers one, however malformed: two that did would never stop."""
+    return not frame.is_cluster_command and frame.command_id == DefaultResponse.COMMAND_ID
+
+
+def _is_key_establishment(received: Received, frame: ZclFrame) -> bool:
+    """A key is established with one at a time, so never by a broadcast."""
+    return (
+        received.cluster == KEY_ESTABLISHMENT_CLUSTER and frame.is_cluster_command and not received.broadcast
+    )

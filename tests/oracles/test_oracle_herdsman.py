@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.bench, pytest.mark.oracle]
 
 VERSIONS = (13, 14, 16, 17, 18, 19)
 """Every EZSP version that herdsman takes."""
+TOO_OLD = range(4, 13)
+"""Every one that the dongle speaks and herdsman does not take."""
 BLOCK = 50
 """Octets that herdsman puts into a block."""
 OLD, NEW = "00010000", "00020000"
@@ -141,7 +143,7 @@ class Setup(NamedTuple):
 
 COURSES: dict[str, Setup] = {
     **{f"v{version}": Setup(one_update, settings=f"ezsp={version}") for version in VERSIONS},
-    "v12": Setup(refused, settings="ezsp=12"),
+    **{f"v{version}": Setup(refused, settings=f"ezsp={version}") for version in TOO_OLD},
     "serial port": Setup(one_update, door="pty"),
     "another code": Setup(another_code),
     "upstairs": Setup(up_the_stairs, home="herdsman-upstairs"),
@@ -270,11 +272,12 @@ def test_herdsmans_blocks_have_fifty_octets_on_the_home_automation_profile(visit
     assert sum(sizes) >= files.image.stat().st_size
 
 
-def test_herdsman_turns_a_dongle_of_version_12_away(course):
-    refused = course("v12")
+@pytest.mark.parametrize("version", TOO_OLD)
+def test_herdsman_turns_an_older_dongle_away(course, version):
+    refused = course(f"v{version}")
 
     assert refused.statuses == [1]
-    assert "12" in refused.script.told[-1]["why"]
+    assert f"({version}) is not supported" in refused.script.told[-1]["why"]
 
 
 def test_herdsman_finds_the_dongle_at_a_serial_port_too(course):

@@ -359,19 +359,25 @@ class Coordinator:
         """
         if self._is_switching_key:
             raise OurError("the network key is being switched already: wait for the end of it")
-        self._is_switching_key = True
         stack, key = self._working(), self._settings.entropy(16)
+        self._is_switching_key = True
         try:
             with self._asking(stack):
                 told = await (self._broadcast_key(stack, key) if by_broadcast else self._give_key(stack, key))
                 await asyncio.sleep(_KEY_SPREADS)
-                sequence = await stack.switch_network_key()
+                sequence = await self._switch(stack)
         finally:
             self._is_switching_key = False
         if sequence is None:
             raise KeyNotSwitched("the dongle refuses to switch to the next network key")
         self._facts.say("hub", "network.key_changed", sequence=sequence, told=len(told))
         return told
+
+    async def _switch(self, stack: Stack) -> int | None:
+        try:
+            return await stack.switch_network_key()
+        except TimeoutError as error:
+            raise KeyNotSwitched("the dongle does not say that it has switched the network key") from error
 
     async def _broadcast_key(self, stack: Stack, key: bytes) -> list[Eui64]:
         if not await stack.broadcast_network_key(key):
@@ -629,7 +635,7 @@ class Coordinator:
         """Whether this device may join now and has not."""
         device = self._roll.find(eui64)
         is_out = device is not None and device.state is not DeviceState.JOINED
-        return is_out and self._expected[eui64].until > self._now()
+        return is_out and self._is_expected(eui64)
 
     async def _open_routers(self) -> None:
         """Let those join who hear a router only: the newest one was not there when joining opened."""
@@ -874,8 +880,7 @@ class Coordinator:
         now = self._now()
         self._expected = {eui64: each for eui64, each in self._expected.items() if each.until > now}
         for eui64, expected in list(self._expected.items()):
-            device = self._roll.find(eui64)
-            if device is None or device.state is DeviceState.JOINED:
+            if not self._is_awaited(eui64):
                 continue  # it is in, and where the key table takes both keys, its own must not be overwritten
             seconds = min(LONGEST_PERMIT, math.ceil(expected.until - now))
             await stack.admit(eui64, expected.link_key, seconds)

@@ -202,3 +202,24 @@ async def test_where_unsecured_rejoins_are_forbidden_who_missed_the_key_stays_ou
         assert not world.house.devices["two"].is_attached
         assert world.facts("join.refused")
         assert world.house.devices["one"].is_attached
+
+
+async def test_a_switch_without_a_dongle_is_refused_and_the_next_one_works(world):
+    await world.admit_and_switch_on("one")
+    world.house.dongle.crash()
+    await asyncio.sleep(1.5)
+    assert not world.hub.is_up
+    with pytest.raises(RadioGone):
+        await world.hub.switch_network_key()
+    await asyncio.sleep(60.0)
+
+    assert await world.hub.switch_network_key() == [world.eui64("one")]
+
+
+async def test_a_dongle_that_never_says_that_it_has_switched_is_told(world):
+    await world.admit_and_switch_on("one")
+    world.house.node.trust.switch_key = lambda: True
+    with pytest.raises(KeyNotSwitched, match="does not say"):
+        await world.hub.switch_network_key()
+
+    assert not world.facts("network.key_changed")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from dongle_world import PPMID, Desk, Host
+from mutation import mutated
 
 from han.sim.dongle import ash_frames
 from han.sim.dongle.ash import Ash, Received
@@ -24,23 +25,6 @@ CHANGES_THE_NETWORK = ("leaveNetwork", "tokenFactoryReset", "broadcastNetworkKey
 """What these do to the network is no fault: the dongle of the test does without them."""
 GROWTH = 200_000
 """Octets that the second half of the frames may leave behind: 40 for each frame."""
-
-
-def mutated(octets: bytes, dice: random.Random) -> bytes:
-    """Bits turned, octets put in, taken out, or the end cut off."""
-    damaged = bytearray(octets)
-    for _ in range(dice.randint(1, 4)):
-        at = dice.randrange(len(damaged) + 1)
-        match dice.randrange(4):
-            case 0 if at < len(damaged):
-                damaged[at] ^= 1 << dice.randrange(8)
-            case 1:
-                damaged[at:at] = dice.randbytes(dice.randint(1, 3))
-            case 2:
-                del damaged[at : at + dice.randint(1, 3)]
-            case _:
-                del damaged[at:]
-    return bytes(damaged)
 
 
 def growth(step: Callable[[], None], times: int) -> int:

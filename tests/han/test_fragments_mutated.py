@@ -6,6 +6,7 @@ import random
 
 import pytest
 from dongle_world import OTA_CLUSTER, SE_PROFILE, Desk, Host, join_device
+from mutation import mutated
 from node_neighbourhood import OTA, SMART_ENERGY, Neighbourhood
 
 from han.sim.dongle.frames import SEND_REPLY, SEND_UNICAST
@@ -29,23 +30,6 @@ def originals() -> list[bytes]:
         frame._replace(type=FrameType.ACK, ack_request=False, fragment=Fragment(FragmentKind.LATER, 3, 0xFF)),
     ]
     return [kind.to_bytes() for kind in kinds]
-
-
-def mutated(octets: bytes, dice: random.Random) -> bytes:
-    """Bits turned, octets put in, taken out, or the end cut off."""
-    damaged = bytearray(octets)
-    for _ in range(dice.randint(1, 4)):
-        at = dice.randrange(len(damaged) + 1)
-        match dice.randrange(4):
-            case 0 if at < len(damaged):
-                damaged[at] ^= 1 << dice.randrange(8)
-            case 1:
-                damaged[at:at] = dice.randbytes(dice.randint(1, 3))
-            case 2:
-                del damaged[at : at + dice.randint(1, 3)]
-            case _:
-                del damaged[at:]
-    return bytes(damaged)
 
 
 def sealed(device, hub, dice: random.Random) -> bytes:

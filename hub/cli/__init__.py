@@ -22,6 +22,7 @@ _COMMANDS = {
     "image": ("hub.cli.image", "image", "Make, explain and check upgrade files."),
     "request": ("hub.cli.request", "request", "Send a Service Request to a running DSP stub."),
     "dongle": ("hub.cli.dongle", "dongle", "Serve the virtual dongle and the house behind it."),
+    "gbcs": ("hub.cli.gbcs", "gbcs", "Explain GBCS messages."),
     "keys": ("hub.cli.keys", "keys", "Make, keep and explain keys and certificates."),
     "radio": ("hub.cli.radio", "radio", "Say what is at the other end of a port."),
 }

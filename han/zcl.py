@@ -29,6 +29,7 @@ from ota.commands import (
     DefaultResponse,
     ImageBlockRequest,
     ImageNotify,
+    QueryDeviceSpecificFileRequest,
     QueryNextImageRequest,
     UpgradeEndRequest,
     parse_command,
@@ -54,7 +55,7 @@ _REPORT_ATTRIBUTES = 0x0A
 _DEFAULT_RESPONSE = 0x0B
 
 # An Image Page Request is a question too, but deployed clients switch default responses off for it.
-_QUESTIONS = (QueryNextImageRequest, ImageBlockRequest, UpgradeEndRequest)
+_QUESTIONS = (ImageBlockRequest, QueryNextImageRequest, UpgradeEndRequest, QueryDeviceSpecificFileRequest)
 
 
 @dataclass(frozen=True, slots=True)

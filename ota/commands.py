@@ -34,6 +34,8 @@ __all__ = [
     "ImageBlockWait",
     "ImageNotify",
     "ImagePageRequest",
+    "QueryDeviceSpecificFileRequest",
+    "QueryDeviceSpecificFileResponse",
     "QueryNextImageRequest",
     "QueryNextImageResponse",
     "Status",
@@ -62,6 +64,7 @@ _BLOCK = Struct("<BHHIIB")
 _WAIT = Struct("<BII")
 _END_REQUEST = Struct("<BHHI")
 _END_RESPONSE = Struct("<HHIII")
+_DEVICE_FILE = Struct("<HHIH")
 
 
 def _pack(layout: Struct, *fields: int) -> bytes:
@@ -159,10 +162,9 @@ class QueryNextImageRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryNextImageResponse:
-    """The server names the next image, or says why there is none. Size is in octets and counts the header."""
+class _FileAnswer:
+    """The server names a file, or says why there is none. Size is in octets and counts the header."""
 
-    COMMAND_ID: ClassVar[int] = 0x02
     FROM_SERVER: ClassVar[bool] = True
 
     status: Status
@@ -185,7 +187,7 @@ class QueryNextImageResponse:
             or self.file_version is None
             or self.image_size is None
         ):
-            raise OurError("a Query Next Image Response that says SUCCESS names the image and its size")
+            raise OurError("an answer to a query that says SUCCESS names the file and its size")
         return _pack(
             _NEXT_IMAGE, self.status, self.manufacturer, self.image_type, self.file_version, self.image_size
         )
@@ -194,13 +196,20 @@ class QueryNextImageResponse:
     def parse(cls, payload: bytes) -> Self:
         """Read the ZCL payload. Raises TheirError if it ends early."""
         if not payload:
-            raise TheirError("Query Next Image Response is empty")
+            raise TheirError("an answer to a query is empty")
         if payload[0] != Status.SUCCESS:
             return cls(Status(payload[0]))
         _, manufacturer, image_type, file_version, size = _unpack(
-            _NEXT_IMAGE, payload, 0, "Query Next Image Response"
+            _NEXT_IMAGE, payload, 0, "an answer to a query"
         )
         return cls(Status.SUCCESS, manufacturer, image_type, file_version, size)
+
+
+class QueryNextImageResponse(_FileAnswer):
+    """The server names the next image, or says why there is none. Size is in octets and counts the header."""
+
+    __slots__ = ()
+    COMMAND_ID: ClassVar[int] = 0x02
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +468,39 @@ class UpgradeEndResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryDeviceSpecificFileRequest:
+    """The client asks for a file that is made for it alone: its credentials, configuration or log."""
+
+    COMMAND_ID: ClassVar[int] = 0x08
+    FROM_SERVER: ClassVar[bool] = False
+
+    node_address: Eui64
+    manufacturer: int
+    image_type: int
+    file_version: int
+    stack_version: int
+
+    def payload(self) -> bytes:
+        """The ZCL payload: 18 octets. Raises OurError for a field out of range."""
+        return self.node_address.wire + _pack(
+            _DEVICE_FILE, self.manufacturer, self.image_type, self.file_version, self.stack_version
+        )
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        """Read the ZCL payload. Raises TheirError if it ends early."""
+        name = "Query Device Specific File Request"
+        return cls(_address(payload, 0, name), *_unpack(_DEVICE_FILE, payload, 8, name))
+
+
+class QueryDeviceSpecificFileResponse(_FileAnswer):
+    """The server names the file that it has for this device alone, or says why there is none."""
+
+    __slots__ = ()
+    COMMAND_ID: ClassVar[int] = 0x09
+
+
+@dataclass(frozen=True, slots=True)
 class DefaultResponse:
     """The global command that answers another with a status and no more. Either side may send it."""
 
@@ -496,6 +538,8 @@ Command = (
     | ImageBlockAbort
     | UpgradeEndRequest
     | UpgradeEndResponse
+    | QueryDeviceSpecificFileRequest
+    | QueryDeviceSpecificFileResponse
     | DefaultResponse
 )
 """Whatever crosses the cluster."""
@@ -539,10 +583,12 @@ _CLIENT_COMMANDS: dict[int, Callable[[bytes], Command]] = {
     0x03: ImageBlockRequest.parse,
     0x04: ImagePageRequest.parse,
     0x06: UpgradeEndRequest.parse,
+    0x08: QueryDeviceSpecificFileRequest.parse,
 }
 _SERVER_COMMANDS: dict[int, Callable[[bytes], Command]] = {
     0x00: ImageNotify.parse,
     0x02: QueryNextImageResponse.parse,
     0x05: _parse_block_response,
     0x07: UpgradeEndResponse.parse,
+    0x09: QueryDeviceSpecificFileResponse.parse,
 }

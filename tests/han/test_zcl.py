@@ -52,6 +52,7 @@ from ota.commands import (
     ImageBlockResponse,
     ImageNotify,
     ImagePageRequest,
+    QueryDeviceSpecificFileRequest,
     QueryNextImageRequest,
     QueryNextImageResponse,
     Status,
@@ -59,11 +60,13 @@ from ota.commands import (
     UpgradeEndResponse,
 )
 from ota.errors import TheirError as OtaTheirError
+from ota.eui64 import Eui64
 
 QUESTIONS = [
     QueryNextImageRequest(0x1094, 0x0001, 7),
     ImageBlockRequest(0x1094, 0x0001, 8, 130, 65),
     UpgradeEndRequest(Status.SUCCESS, 0x1094, 0x0001, 8),
+    QueryDeviceSpecificFileRequest(Eui64(0x00DB1234567890A4), 0x1094, 0xFFC1, 8, 0x0002),
     ImageNotify(),
 ]
 ANSWERS = [

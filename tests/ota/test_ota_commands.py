@@ -15,6 +15,8 @@ from ota.commands import (
     ImageBlockWait,
     ImageNotify,
     ImagePageRequest,
+    QueryDeviceSpecificFileRequest,
+    QueryDeviceSpecificFileResponse,
     QueryNextImageRequest,
     QueryNextImageResponse,
     Status,
@@ -60,6 +62,15 @@ KNOWN: list[tuple[Command, str]] = [
     (ImageBlockAbort(), "95"),
     (UpgradeEndRequest(Status.INVALID_IMAGE, 0x121D, 0x0084, 2), "96 1d12 8400 02000000"),
     (UpgradeEndResponse(0xFFFF, 0xFFFF, 0xFFFFFFFF, 0, 0xFFFFFFFF), "ffff ffff ffffffff 00000000 ffffffff"),
+    (
+        QueryDeviceSpecificFileRequest(ADDRESS, 0x121D, 0xFFC1, 1, 0x0002),
+        "a490785634 12db00 1d12 c1ff 01000000 0200",
+    ),
+    (QueryDeviceSpecificFileResponse(Status.NO_IMAGE_AVAILABLE), "98"),
+    (
+        QueryDeviceSpecificFileResponse(Status.SUCCESS, 0x121D, 0xFFC1, 2, 4096),
+        "00 1d12 c1ff 02000000 00100000",
+    ),
 ]
 
 IDS = [f"{type(command).__name__}-{len(bytes.fromhex(octets))}" for command, octets in KNOWN]
@@ -111,12 +122,31 @@ def test_an_image_notify_whose_length_is_not_that_of_its_type_is_malformed(paylo
 
 
 @pytest.mark.parametrize(
-    ("command_id", "from_server"), [(0x01, True), (0x05, False), (0x08, False), (0x7F, True)]
+    ("command_id", "from_server"),
+    [(0x01, True), (0x05, False), (0x08, True), (0x09, False), (0x0A, False), (0x7F, True)],
 )
 def test_a_command_that_this_side_does_not_send_is_unsupported(command_id, from_server):
     with pytest.raises(TheirError) as refusal:
         parse_command(command_id, from_server, bytes(40))
     assert refusal.value.status is Status.UNSUP_CLUSTER_COMMAND
+
+
+def test_the_cluster_has_ten_commands():
+    ids = [(id_, side) for side in (False, True) for id_ in range(256) if _is_known(id_, from_server=side)]
+    assert sorted(id_ for id_, _ in ids) == list(range(10))
+
+
+def _is_known(command_id: int, *, from_server: bool) -> bool:
+    try:
+        parse_command(command_id, from_server, b"")
+    except TheirError as refusal:
+        return refusal.status is not Status.UNSUP_CLUSTER_COMMAND
+    return True
+
+
+def test_the_answers_to_the_two_queries_are_not_the_same_command():
+    none = Status.NO_IMAGE_AVAILABLE
+    assert QueryNextImageResponse(none) != QueryDeviceSpecificFileResponse(none)
 
 
 def test_a_status_that_nobody_defined_survives():
@@ -152,6 +182,8 @@ def test_a_default_response_cut_short_is_malformed(payload):
         QueryNextImageRequest(0x1_0000, 0, 0),
         QueryNextImageRequest(0, 0, 0, 0x1_0000),
         QueryNextImageResponse(Status.SUCCESS),
+        QueryDeviceSpecificFileResponse(Status.SUCCESS, 1, 2, 3),
+        QueryDeviceSpecificFileRequest(ADDRESS, 0, 0x1_0000, 0, 0),
         ImageBlockRequest(0, 0, 0, -1, 50),
         ImageBlockResponse(0, 0, 0, 0, bytes(256)),
         ImageBlockAbort(Status.SUCCESS),

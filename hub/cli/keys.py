@@ -13,6 +13,7 @@ import click
 
 from han.clock import utc_seconds
 from han.errors import HanError, SurroundingsError
+from han.gbcs.parties import ACCESS_CONTROL_BROKER, SUPPLIER
 from han.key_folder import Holding, KeyFolder, KeyFolderError, KnownLinkKey
 from han.private_file import write_private
 from han.security import key_text
@@ -26,6 +27,7 @@ from hub.cli.certificates import certificate_described, described, line, missing
 from hub.cli.options import Duration, Eui64Type
 from hub.cli.program import FAILED, exit_statuses, print_json
 from hub.cli.radio import probed
+from hub.parties import write_parties
 from ota.eui64 import Eui64
 
 _path = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -72,6 +74,29 @@ def ca(*, folder: Path, suite: Suite, name: Eui64 | None, as_json: bool) -> None
         pair = KeyPair.draw(suite.curve, dice)
         made = KeyFolder.make(folder).add_authority(suite, name or _drawn_name(dice), pair)
     _tell([described(made)], as_json=as_json)
+
+
+@keys.command()
+@_folder
+@click.argument("devices", metavar="[EUI64]...", nargs=-1, type=Eui64Type())
+@click.option("--private", is_flag=True, help="The private keys too: in the lab they are no secret.")
+@_as_json
+def parties(*, folder: Path, devices: tuple[Eui64, ...], private: bool, as_json: bool) -> None:
+    """Write the certificates (X.509, PEM) of those who sign GBCS messages in the lab, for tools of your own.
+
+    They are the Access Control Broker, the Supplier, and the devices named; each has a key to sign with and
+    one to agree on MAC keys. All are made from the EUI-64 by the public lab authority: outside the lab they
+    prove nothing.
+
+    Example: gbhan keys parties parties 00-DB-12-34-56-78-90-A2
+    """
+    with exit_statuses():
+        written = write_parties(folder, (ACCESS_CONTROL_BROKER, SUPPLIER, *devices), private=private)
+    if as_json:
+        print_json([str(path) for path in written])
+    else:
+        for path in written:
+            click.echo(path)
 
 
 @keys.command()

@@ -22,7 +22,7 @@ from ota.eui64 import Eui64
 METER = "00-DB-12-34-56-78-90-A5"
 DONGLE = read_home("demo").dongle.eui64
 VECTORS = Path(__file__).parents[2] / "fixtures" / "vectors"
-COMMANDS = ("answer", "ca", "check", "import", "issue", "lab", "link-key", "list", "request")
+COMMANDS = ("answer", "ca", "check", "import", "issue", "lab", "link-key", "list", "parties", "request")
 
 
 def gbhan(*arguments: object, text: str | None = None) -> Result:
@@ -95,6 +95,25 @@ def test_the_lab_authority_certifies_a_dongle_in_one_step_and_says_who_it_is(at)
     assert "public lab authority" in keys("lab", "hub-keys", "--radio", "sim://demo").stdout
     assert KeyFolder.open(at / "hub-keys").credentials_of(DONGLE) == (lab_credentials(DONGLE),)
     assert told(keys("list", "hub-keys", "--json"))[0]["issuer"] == str(LAB_ISSUER)
+
+
+def test_the_parties_of_the_lab_get_their_certificates_and_only_on_demand_their_keys(at):
+    written = told(keys("parties", "parties", METER, "--json"))
+    assert len(written) == 1 + 2 * 3
+    assert all(Path(name).read_text().startswith("-----BEGIN CERTIFICATE") for name in written)
+    assert {path.name for path in (at / "parties").iterdir()} == {Path(name).name for name in written}
+
+    more = told(keys("parties", "parties", METER, "--private", "--json"))
+    secret = set(more) - set(written)
+    assert len(secret) == 2 * 3
+    assert all((at / name).stat().st_mode & 0o077 == 0 for name in secret)
+
+
+def test_a_folder_for_the_parties_that_cannot_be_is_refused(at):
+    (at / "file").write_text("")
+    result = keys("parties", "file/parties")
+    assert result.exit_code == 3
+    assert "cannot be written" in result.stderr
 
 
 @pytest.mark.parametrize("suite", [1, 2])

@@ -41,6 +41,7 @@ from hub.outbox import Outbox
 from hub.questions import Questions, Unanswered
 from hub.serving import Serving
 from hub.slot import Accepted, Expired, Held, Joined, Preempted, Refused, Stage
+from hub.transfers import Transfers
 from ota.eui64 import Eui64
 
 
@@ -57,6 +58,7 @@ class Staff:
     custody: Custody
     devices: Devices
     serving: Serving
+    transfers: Transfers
     activation: Activation
     questions: Questions
     outbox: Outbox
@@ -101,7 +103,8 @@ class Desk:
             case ActivateRequest():
                 self._activate(message)
             case DevicesRequest():
-                self._say(self._response("devices", message, more={"devices": self._staff.devices.entries()}))
+                listed = self._staff.devices.entries(self._staff.transfers.entry)
+                self._say(self._response("devices", message, more={"devices": listed}))
             case JoinRequest():
                 self._in_its_own_time(message, self._join(message))
             case RemoveRequest():
@@ -121,6 +124,7 @@ class Desk:
     def let_go(self, image_id: str, held: Held, why: str) -> None:
         """An image has left the slot: tell its devices and its sender."""
         self._staff.serving.withdraw(image_id)
+        self._staff.transfers.let_go(held)
         if held.stage is Stage.ARRIVING:
             for request_id in dict.fromkeys(each.request_id for each in held.assignments):
                 self._say(
@@ -213,6 +217,7 @@ class Desk:
         else:
             self._staff.devices.removed(device)
             self._staff.serving.removed(device)
+            self._staff.transfers.removed(device)
         self._facts.say("hub", "request.remove", device=str(device), code=code, why=why)
         self._say(self._response("remove", request, code=code, reason=why))
 

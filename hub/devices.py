@@ -17,7 +17,7 @@ from han.coordinator import (
 )
 from hub.custody import Custody
 from hub.memory import KnownDevice
-from hub.messages import DeviceEntry
+from hub.messages import DeviceEntry, TransferEntry
 from ota.eui64 import Eui64
 
 DeviceEvent = DeviceJoined | DeviceMoved | DeviceLeft | DeviceSecured | DeviceUnsecured | DeviceInTrouble
@@ -88,8 +88,11 @@ class Devices:
         if known is not None and known.file_version != file_version:
             self._put(msgspec.structs.replace(known, file_version=file_version))
 
-    def entries(self) -> tuple[DeviceEntry, ...]:
-        """The list as the head end is shown it, in the order of admission."""
+    def entries(self, transfer: Callable[[Eui64], TransferEntry | None]) -> tuple[DeviceEntry, ...]:
+        """The list as the head end is shown it, in the order of admission.
+
+        ``transfer`` says how a device stands with the image in the slot.
+        """
         return tuple(
             DeviceEntry(
                 device=str(each.eui64),
@@ -98,6 +101,7 @@ class Devices:
                 file_version=None if each.file_version is None else f"{each.file_version:08X}",
                 secured=each.is_secured,
                 trouble=each.trouble,
+                transfer=transfer(each.eui64),
             )
             for each in self._custody.memory.devices
         )

@@ -27,12 +27,13 @@ from hub.errors import SurroundingsError
 from hub.flash import Flash, FlashError
 from hub.house import Ears, House, OpenHouse
 from hub.line import Line
-from hub.messages import Envelopes, HubState, Progress
+from hub.messages import Envelopes, HubState
 from hub.mqtt import Mailbox, MailboxSettings, Will
 from hub.outbox import Outbox
 from hub.questions import Questions, QuestionSettings
 from hub.serving import Listeners, Serving
 from hub.slot import Expired, SlotSettings
+from hub.transfers import Transfers
 from hub.tunnels import TunnelSettings
 from ota.eui64 import Eui64
 from ota.server import ServerSettings
@@ -89,7 +90,6 @@ class Hub:
         self._ready = asyncio.Event()
         self._refusal: asyncio.Future[FlashError] = self._loop.create_future()
         flash.on_refusal = self._give_up
-        self._told: dict[Eui64, float] = {}
         self._slot_alarm: asyncio.TimerHandle | None = None
         self.eui64 = house.eui64
         _claim(flash, house.eui64)
@@ -108,7 +108,14 @@ class Hub:
         self._line.connect(house)
         self.devices = Devices(self.custody, self._changed)
         self._questions = Questions(settings.questions, self._line)
-        listeners = Listeners(self._progress, self.devices.runs, self._concluded)
+        self._transfers = Transfers(
+            settings.progress_every,
+            self.custody,
+            facts=self._facts,
+            envelopes=self._envelopes,
+            report=self._outbox.put,
+        )
+        listeners = Listeners(self._transfers, self.devices.runs, self._concluded)
         self._serving = Serving(settings.server, self.custody, self._line, self._facts, listeners)
         self._activation = Activation(
             settings.tunnels,
@@ -132,6 +139,7 @@ class Hub:
             self.custody,
             self.devices,
             self._serving,
+            self._transfers,
             self._activation,
             self._questions,
             self._outbox,
@@ -236,7 +244,7 @@ class Hub:
         await self._house.close()
 
     def _stop(self) -> None:
-        for part in (self._desk, self._serving, self._activation, self._line):
+        for part in (self._desk, self._serving, self._transfers, self._activation, self._line):
             part.stop()
         if self._slot_alarm is not None:
             self._slot_alarm.cancel()
@@ -289,26 +297,6 @@ class Hub:
                 self.devices.heard(event)
 
     # What the parts tell.
-
-    def _progress(self, device: Eui64, image_id: str, offset: int, size: int) -> None:
-        now = self._loop.time()
-        last = self._told.get(device)
-        if offset < size and last is not None and now - last < self._settings.progress_every:
-            return
-        self._told[device] = now
-        held = self.custody.held
-        assignment = held.assignment(device) if held is not None else None
-        self._outbox.put(
-            Progress(
-                device=str(device),
-                image_id=image_id,
-                request_id=assignment.request_id if assignment is not None else "",
-                offset=offset,
-                size=size,
-                percent=100 * offset // size,
-                **self._envelopes.stamp(),
-            )
-        )
 
     def _concluded(self) -> None:
         self._outbox.wake()

@@ -210,6 +210,33 @@ ResponseCode = Literal[
 ]
 
 
+TransferState = Literal[
+    "waiting",  # it has not asked for a block, as far as this hub knows
+    "downloading",
+    "paused",  # by the user
+    "stalled",  # it fell silent in mid-download
+    "interrupted",  # it broke off, and may try again
+    "complete",  # it has the image
+    "failed",
+    "discarded",  # the image left the slot before the device had it
+]
+
+
+class TransferEntry(Struct, frozen=True, kw_only=True):
+    """How a device stands with the image in the slot."""
+
+    image_id: Sha256
+    request_id: Text = ""
+    state: TransferState
+    offset: Count
+    size: Count
+    percent: Annotated[int, Meta(ge=0, le=100)]
+    octets_per_second: float | None = None
+    """Over the last half minute; None while it cannot be known."""
+    seconds_left: float | None = None
+    """At that speed; None while it cannot be foretold."""
+
+
 class DeviceEntry(Struct, frozen=True, kw_only=True):
     """A device of this HAN as the hub knows it."""
 
@@ -222,6 +249,8 @@ class DeviceEntry(Struct, frozen=True, kw_only=True):
     """Whether it shares a link key with the hub, so that protected clusters are open to it."""
     trouble: Text = ""
     """Why it does not get in, or gets no link key; empty if all is well or nothing is known."""
+    transfer: TransferEntry | None = None
+    """How it stands with the image in the slot, if that is meant for it."""
 
 
 Verb = Literal["join", "remove", "switch-key", "devices", "offer", "activate", "read-version"]
@@ -309,16 +338,22 @@ class HubState(Message, frozen=True, kw_only=True):
 
 
 class Progress(Message, frozen=True, kw_only=True):
-    """How far a device has come with an image; at a bounded rate, and once at the end."""
+    """How far a device has come with an image; at a bounded rate, and once at the end.
+
+    See TransferEntry for the fields.
+    """
 
     TOPIC = "progress"
 
     device: Device
     image_id: Sha256
     request_id: Text = ""
+    state: TransferState = "downloading"
     offset: Count
     size: Count
     percent: Annotated[int, Meta(ge=0, le=100)]
+    octets_per_second: float | None = None
+    seconds_left: float | None = None
 
 
 class Alert(Message, frozen=True, kw_only=True):

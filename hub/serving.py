@@ -17,7 +17,9 @@ from han.facts import Facts
 from han.zcl import OTA_CLUSTER, ZclFrame, decode_ota, encode_ota
 from hub.custody import Custody, Report, failed, hardware_mismatch, transferred
 from hub.line import Line
+from hub.progress import State
 from hub.slot import Assignment, Fate, Held
+from hub.transfers import Transfers
 from ota.commands import ImageBlockResponse
 from ota.errors import TheirError
 from ota.eui64 import Eui64
@@ -49,8 +51,8 @@ from ota.status import Status
 class Listeners:
     """Whom the pump tells."""
 
-    progress: Callable[[Eui64, str, int, int], None]
-    """Device, image, octets that it has, octets in all."""
+    transfers: Transfers
+    """Measures what goes out."""
     version: Callable[[Eui64, int], None]
     """Device, the file version that it says it runs."""
     concluded: Callable[[], None]
@@ -83,13 +85,15 @@ class Serving:
         """Offer the stored image to these targets; of those that have it, only that is remembered."""
         data = self._custody.image()
         assert data is not None, "only a stored image is offered"
-        wanted = [each for each in to if each.fate is not Fate.FAILED]
+        targets = tuple(to)
+        self._listeners.transfers.offered(held, targets)
+        wanted = [each for each in targets if each.fate is not Fate.FAILED]
         for activation in Activation:
-            targets = [each for each in wanted if _activation(each) is activation]
-            if targets:
-                devices = [each.device for each in targets]
+            alike = [each for each in wanted if _activation(each) is activation]
+            if alike:
+                devices = [each.device for each in alike]
                 self._server.offer(Offer.of(data, devices, activation), self._loop.time())
-            for each in targets:
+            for each in alike:
                 if each.fate is Fate.FINISHED:
                     self._server.finished(each.device, held.image_id)
         self._settle()
@@ -155,9 +159,7 @@ class Serving:
         match event:
             case BlockServed(peer=peer, image_id=image, offset=offset, size=size):
                 self._say("ota.block", event, {"image": image, "offset": offset, "size": size})
-                held = self._custody.held
-                if held is not None:
-                    self._listeners.progress(peer, image, offset + size, held.size)
+                self._listeners.transfers.served(peer, image, offset, size)
             case VersionSeen(peer=peer, file_version=file_version):
                 self._say("ota.query", event, {"version": f"{file_version:08X}"})
                 self._listeners.version(peer, file_version)
@@ -168,6 +170,20 @@ class Serving:
                     self._custody.begin(event.peer, event.image_id)
                 fields = {field: getattr(event, field) for field in type(event).__slots__ if field != "peer"}
                 self._say(_NAMES[type(event)], event, fields)
+                self._measure(event)
+
+    def _measure(self, event: Event) -> None:
+        """Let the transfer's meter know what an event means for it."""
+        transfers = self._listeners.transfers
+        match event:
+            case TransferStarted(peer=peer, image_id=image, offset=offset):
+                transfers.began(peer, image, offset)
+            case TransferStalled(peer=peer, image_id=image):
+                transfers.became(peer, image, State.STALLED)
+            case TransferInterrupted(peer=peer, image_id=image):
+                transfers.became(peer, image, State.INTERRUPTED)
+            case _:
+                pass
 
     def _report(
         self, event: TransferCompleted | AlreadyRunning | HardwareMismatch | TransferFailed
@@ -200,7 +216,10 @@ class Serving:
 
     def _conclude(self, device: Eui64, image_id: str, report: Report) -> None:
         if self._custody.conclude(device, image_id, report):
-            what = "ota.completed" if report.fate is Fate.FINISHED else "ota.failed"
+            is_finished = report.fate is Fate.FINISHED
+            state = State.COMPLETE if is_finished else State.FAILED
+            self._listeners.transfers.became(device, image_id, state)
+            what = "ota.completed" if is_finished else "ota.failed"
             self._facts.say("hub", what, device=str(device), image=image_id, why=report.why)
             self._listeners.concluded()
 

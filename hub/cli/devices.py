@@ -10,6 +10,7 @@ from rich.table import Table
 from hub.cli.asking import ask, asking_mailbox
 from hub.cli.options import Eui64Type
 from hub.cli.program import exit_statuses, print_json, run
+from hub.cli.wording import transfer
 from hub.messages import DevicesRequest, Response
 from hub.mqtt import BrokerAddress
 from ota.eui64 import Eui64
@@ -21,7 +22,7 @@ from ota.eui64 import Eui64
 @click.option("--insecure", default="", metavar="WORDS", help="See SECURITY.md.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def devices(*, mqtt: str, hub: Eui64 | None, insecure: str, as_json: bool) -> None:
-    """List the devices that a running hub has admitted.
+    """List the devices that a running hub has admitted, and how each stands with the image in the slot.
 
     Example: gbhan devices --mqtt mqtt://127.0.0.1 --json
     """
@@ -35,11 +36,12 @@ def devices(*, mqtt: str, hub: Eui64 | None, insecure: str, as_json: bool) -> No
 
 
 def _show(answer: Response) -> None:
-    table = Table("Device", "Type", "State", "Link key", "Version", "Trouble", box=None)
+    table = Table("Device", "Type", "State", "Link key", "Version", "Image", "Trouble", box=None)
     for each in answer.devices:
         key = "established" if each.secured else "none"
         version = each.file_version or "not told yet"
-        table.add_row(each.device, each.device_type, each.state, key, version, each.trouble)
+        image = transfer(each.transfer)
+        table.add_row(each.device, each.device_type, each.state, key, version, image, each.trouble)
     if answer.devices:
         Console().print(table)
     else:

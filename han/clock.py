@@ -18,10 +18,11 @@ import contextlib
 import heapq
 import selectors
 import time
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from han.chance import rebound_sources
 
@@ -41,6 +42,18 @@ class Deadlock(RuntimeError):  # noqa: N818 - it names a state of affairs, as Ti
     """Every task waits, no timer is set and no descriptor is ready: nothing can ever happen again."""
 
 
+class Simulation(Protocol):
+    """Something with many events and a time of its own, which a `VirtualLoop` moves along with its own."""
+
+    def run(self, until: float) -> float | None:
+        """Let everything happen that is due by ``until``; gives ``timer`` then."""
+        ...
+
+    def timer(self) -> float | None:
+        """When something is due next; None: never."""
+        ...
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop on which waiting takes no time.
 
@@ -52,6 +65,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, start: float = 0.0, settle: float = 0.0) -> None:
         self._now = start
+        self._agenda: list[tuple[float, int, Simulation]] = []  # in order; one entry a simulation
+        self._planned: dict[Simulation, tuple[float, int, Simulation]] = {}
+        self._plans = 0
         super().__init__(_JumpingSelector(self, settle))
         self._clock_resolution = RESOLUTION
 
@@ -59,22 +75,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the loop was made."""
         return self._now
 
-    def skip_to(self, when: float) -> bool:
-        """Move time to ``when`` from within a callback, unless anything else is ready or due by then.
+    def plan(self, simulation: Simulation, due: float | None) -> None:
+        """Run ``simulation`` at ``due``, instead of whenever it was to be run so far; None: not at all.
 
-        What is true of a jump is true of this one; it saves whoever owns the next timer a round of the loop.
-        Returns whether time was moved.
+        A timer of the loop that is due at the same moment comes first.
         """
-        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined] # no public way to ask
-        if ready or self._stopping or not self._selector.is_idle():  # type: ignore[attr-defined] # as above
-            return False
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined] # as above
-        while scheduled and scheduled[0].cancelled():
-            self._drop_cancelled(scheduled)
-        if scheduled and scheduled[0].when() <= when + RESOLUTION:
-            return False
-        self._now = max(self._now, when)
-        return True
+        agenda, entry = self._agenda, self._planned.pop(simulation, None)
+        if entry is not None:
+            del agenda[bisect_left(agenda, entry)]
+        if due is not None:
+            if entry is None:
+                self._plans += 1
+            # Of two that are due at one moment the one that was planned first goes first.
+            entry = (due, self._plans if entry is None else entry[1], simulation)
+            self._planned[simulation] = entry
+            insort(agenda, entry)
 
     def _drop_cancelled(self, scheduled: list[asyncio.TimerHandle]) -> None:
         """Take a cancelled timer from the head of the heap, with the loop's own bookkeeping."""
@@ -83,9 +98,36 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._timer_cancelled_count -= 1  # type: ignore[attr-defined] # not in the stub
 
     def jump(self) -> bool:
-        """Move time to the next timer; False if none is set. Called by the selector when nothing is ready."""
-        # The loop itself has just dropped cancelled timers from the head of this heap.
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined] # no public peek
+        """Move time on, called by the selector when nothing is ready; False if there is nothing to move to.
+
+        Simulations run in here, one after the other, up to the loop's next timer, or until something they did
+        gives the loop work: a round of the loop for each of their events would cost as much as the event.
+        """
+        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined] # no public way to ask
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined] # as above
+        is_idle: Callable[[], bool] = self._selector.is_idle  # type: ignore[attr-defined] # as above
+        agenda = self._agenda
+        while agenda:
+            while scheduled and scheduled[0].cancelled():
+                self._drop_cancelled(scheduled)
+            due, _, simulation = agenda[0]
+            if scheduled and scheduled[0].when() <= due + RESOLUTION:
+                break
+            self._now = max(self._now, due)
+            try:
+                following = simulation.run(due)
+            except Exception as error:  # noqa: BLE001 - as for any callback of a loop
+                self.call_exception_handler({"message": "Exception in a simulation", "exception": error})
+                following = simulation.timer()
+            if following is not None and len(agenda) == 1 and agenda[0][2] is simulation:
+                # What `plan` would do, for the usual case of one house: this is done for every event in it.
+                agenda[0] = self._planned[simulation] = (following, agenda[0][1], simulation)
+            else:
+                self.plan(simulation, following)
+            is_stopping: bool = self._stopping  # type: ignore[attr-defined] # not in the stub
+            if ready or is_stopping or not is_idle():
+                return True
+        # The loop itself, or the lines above, have just dropped cancelled timers from the head of this heap.
         if not scheduled:
             return False
         self._now = max(self._now, scheduled[0].when())
@@ -119,6 +161,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         super().__init__()
         self._loop = loop
         self._settle = settle
+        self._poll = super().select
         self._order: dict[int, int] = {}
         self._registered = 0
 
@@ -126,7 +169,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         """Whether no descriptor is ready, as far as one can tell without waiting."""
         if self._settle > 0 and len(self._order) > 1:
             return False
-        return not super().select(0)
+        return not self._poll(0)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:  # noqa: ANN401
         key = super().register(fileobj, events, data)

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from han.clock import VirtualLoop
-from han.sim.air.pump import Pump, Skipping
+from han.sim.air.pump import Pump
 from han.sim.air.timeline import Timeline
 
 
@@ -123,16 +123,63 @@ async def test_a_call_that_fails_does_not_stop_the_house():
     assert [type(error) for error in reported] == [ZeroDivisionError]
 
 
-async def test_the_virtual_loop_lets_the_pump_go_ahead_only_while_nothing_else_is_due():
+async def test_houses_on_one_loop_take_turns_in_the_order_of_their_times():
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    assert isinstance(loop, Skipping)
-    now = loop.time()
-    assert loop.skip_to(now + 1.0)
-    assert loop.time() == now + 1.0
-    loop.call_later(1.0, lambda: None)
-    assert not loop.skip_to(now + 2.0)
-    assert loop.skip_to(now + 1.5)
-    loop.call_soon(lambda: None)
-    assert not loop.skip_to(now + 1.6)
-    assert loop.time() == now + 1.5
+    order: list[tuple[float, str]] = []
+    start = loop.time()
+    for number, name in enumerate(("first", "second", "third")):
+        timeline = Timeline(start)
+        for tenths in range(10):
+            timeline.after(
+                tenths / 10 + number / 100, lambda name=name: order.append((loop.time() - start, name))
+            )
+        Pump(timeline, loop).wake()
+    await asyncio.sleep(2.0)
+    assert len(order) == 30
+    assert order == sorted(order)
+    assert [name for _, name in order[:4]] == ["first", "second", "third", "first"]
+
+
+async def test_a_house_may_wake_another_from_within_one_of_its_calls():
+    loop = asyncio.get_running_loop()
+    made: list[str] = []
+    one, other = Timeline(loop.time()), Timeline(loop.time())
+    pump, woken = Pump(one, loop), Pump(other, loop)
+
+    def knock() -> None:
+        woken.wake()
+        other.after(0.5, made.append, "answer")
+        woken.wake()
+
+    one.after(1.0, knock)
+    one.after(2.0, made.append, "later")
+    pump.wake()
+    await asyncio.sleep(1.6)
+    assert made == ["answer"]
+    await asyncio.sleep(1.0)
+    assert made == ["answer", "later"]
+
+
+async def test_a_pump_stopped_from_within_makes_no_further_call():
+    loop = asyncio.get_running_loop()
+    timeline, made = Timeline(loop.time()), []
+    pump = Pump(timeline, loop)
+    timeline.after(1.0, pump.stop)
+    timeline.after(1.5, made.append, "never")
+    pump.wake()
+    await asyncio.sleep(3.0)
+    assert made == []
+
+
+@pytest.mark.asyncio(loop_factories=["ordinary"])
+async def test_on_the_ordinary_loop_the_calls_are_made_in_real_time():
+    loop = asyncio.get_running_loop()
+    assert not isinstance(loop, VirtualLoop)
+    timeline, made = Timeline(loop.time()), loop.create_future()
+    pump = Pump(timeline, loop)
+    due = loop.time() + 0.01
+    timeline.at(due, lambda: made.set_result(loop.time()))
+    pump.wake()
+    assert await made >= due - 0.001
+    timeline.after(0.0, made.cancelled)
+    pump.stop()

@@ -155,49 +155,100 @@ def test_a_timer_is_found_due_even_after_a_year_of_virtual_time():
     loop.close()
 
 
-async def test_a_callback_may_skip_to_its_own_next_moment_if_nobody_else_wants_anything_before():
+class Ticks:
+    """A simulation in which something happens at these times."""
+
+    def __init__(self, *at: float) -> None:
+        self.at = list(at)
+        self.seen: list[float] = []
+
+    def run(self, until: float) -> float | None:
+        while self.at and self.at[0] <= until:
+            self.at.pop(0)
+            self.happen()
+        return self.timer()
+
+    def happen(self) -> None:
+        self.seen.append(asyncio.get_running_loop().time())
+
+    def timer(self) -> float | None:
+        return self.at[0] if self.at else None
+
+
+async def test_a_simulation_goes_on_until_a_timer_of_the_loop_is_due_which_comes_first():
     loop = asyncio.get_running_loop()
     start = loop.time()
-    loop.call_at(start + 2, lambda: None).cancel()
-    other = loop.call_at(start + 5, lambda: None)
+    ticks = Ticks(start + 1, start + 2, start + 3)
+    seen: list[list[float]] = []
+    loop.call_at(start + 2, lambda: seen.append(list(ticks.seen)))
+    loop.call_at(start + 0.5, lambda: None).cancel()
 
-    assert loop.skip_to(start + 3)
-    assert loop.time() == start + 3
-    assert not loop.skip_to(start + 5)
-    other.cancel()
-    assert loop.skip_to(start + 5)
-    loop.call_soon(lambda: None)
-    assert not loop.skip_to(start + 6)
-    assert loop.time() == start + 5
+    loop.plan(ticks, ticks.timer())
+    await asyncio.sleep(5)
+
+    assert seen == [[start + 1]]
+    assert ticks.seen == [start + 1, start + 2, start + 3]
 
 
-async def test_nobody_skips_over_octets_that_wait_in_a_socket():
+async def test_what_a_simulation_gives_the_loop_to_do_is_done_before_it_goes_on():
     loop = asyncio.get_running_loop()
+    start = loop.time()
+    ticks = Ticks(start + 1, start + 2)
+    seen: list[float] = []
+    ticks.happen = lambda: loop.call_soon(lambda: seen.append(loop.time()))
+
+    loop.plan(ticks, ticks.timer())
+    await asyncio.sleep(3)
+
+    assert seen == [start + 1, start + 2]
+
+
+async def test_no_simulation_goes_past_octets_that_wait_in_a_socket():
+    loop = asyncio.get_running_loop()
+    start = loop.time()
     near, far = socket.socketpair()
     far.setblocking(False)
-    loop.add_reader(far, lambda: None)
+    heard: list[float] = []
+    loop.add_reader(far, lambda: heard.append((far.recv(10), loop.time())))
+    ticks = Ticks(start + 1, start + 2)
+    ticks.happen = lambda: near.send(b"block")
 
-    assert loop.skip_to(loop.time() + 1)
-    near.send(b"block")
-    assert not loop.skip_to(loop.time() + 1)
+    loop.plan(ticks, ticks.timer())
+    await asyncio.sleep(3)
 
+    assert heard == [(b"block", start + 1), (b"block", start + 2)]
     loop.remove_reader(far)
     near.close()
     far.close()
 
 
-async def test_skipping_over_many_cancelled_timers_keeps_the_loops_books():
+async def test_a_simulation_that_was_planned_anew_or_not_at_all_is_not_run_at_the_old_time():
     loop = asyncio.get_running_loop()
     start = loop.time()
+    earlier, never = Ticks(start + 5), Ticks(start + 1)
+
+    loop.plan(earlier, start + 9)
+    loop.plan(earlier, start + 5)
+    loop.plan(never, start + 1)
+    loop.plan(never, None)
+    await asyncio.sleep(20)
+
+    assert earlier.seen == [start + 5]
+    assert never.seen == []
+
+
+async def test_a_simulation_past_many_cancelled_timers_keeps_the_loops_books():
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    ticks = Ticks(start + 1)
+    ticks.happen = lambda: [loop.call_later(number / 100, lambda: None).cancel() for number in range(500)]
     for number in range(500):
         loop.call_at(start + number / 1000, lambda: None).cancel()
 
-    assert loop.skip_to(start + 1)
-    for number in range(500):
-        loop.call_later(number, lambda: None).cancel()
+    loop.plan(ticks, ticks.timer())
     await asyncio.sleep(1000)
 
-    assert loop.time() == start + 1001
+    assert loop.time() == start + 1000
 
 
 async def test_utc_begins_at_the_same_moment_in_every_simulation():

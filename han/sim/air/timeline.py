@@ -74,9 +74,10 @@ class Timeline:
                 return True
         return False
 
-    def run(self, until: float) -> None:
+    def run(self, until: float) -> float | None:
         """Make every call that is due by ``until``, then let ``now`` be ``until`` (it never goes back).
 
+        Gives what ``timer`` would give then.
         An exception of a call passes through; the calls behind it stay planned.
         """
         heap = self._heap
@@ -88,3 +89,6 @@ class Timeline:
                 self.now = when
                 call(*handle.args)
         self.now = max(self.now, until)
+        while heap and heap[0][2].call is None:
+            heappop(heap)
+        return heap[0][0] if heap else None

@@ -1,11 +1,20 @@
-"""How the command line shows transfers."""
+"""How the command line shows transfers, and what it makes of them."""
 
 from __future__ import annotations
 
-import pytest
+import contextlib
+import json
+import random
 
-from hub.cli import wording
+import pytest
+from click.testing import CliRunner
+from hub_faulty_disk import FaultyDisk
+from hub_world import HUB, OTHER, PPMID, World, image_for
+
+from hub.cli import main, transfer, transfer_view
+from hub.cli.transfer import look_on
 from hub.messages import TransferEntry
+from hub.mqtt import MailboxSettings
 
 
 def entry(**fields) -> TransferEntry:
@@ -28,11 +37,11 @@ def entry(**fields) -> TransferEntry:
     ],
 )
 def test_a_transfer_reads_in_a_few_words(fields, words):
-    assert wording.transfer(entry(**fields)) == words
+    assert transfer_view.in_words(entry(**fields)) == words
 
 
 def test_no_transfer_reads_as_nothing():
-    assert wording.transfer(None) == ""
+    assert transfer_view.in_words(None) == ""
 
 
 @pytest.mark.parametrize(
@@ -47,8 +56,101 @@ def test_no_transfer_reads_as_nothing():
     ],
 )
 def test_a_time_left_reads_as_on_a_clock(seconds, words):
-    assert wording.time_left(seconds) == words
+    assert transfer_view.time_left(seconds) == words
 
 
 def test_a_speed_that_is_not_known_is_not_made_up():
-    assert (wording.speed(None), wording.speed(0.0), wording.speed(2830.4)) == ("-", "0 B/s", "2830 B/s")
+    assert (transfer_view.speed(None), transfer_view.speed(0.0), transfer_view.speed(2830.4)) == (
+        "-",
+        "0 B/s",
+        "2830 B/s",
+    )
+
+
+# gbhan transfer show.
+
+
+@contextlib.asynccontextmanager
+async def downloading(tmp_path, *devices):
+    """A hub with these devices, of which the first begins to download; and how a command reaches it."""
+    async with World(tmp_path, FaultyDisk(random.Random(1))) as world:
+        await world.start()
+        await world.join(*devices)
+        await world.head_end.offer(image_for("PPMID", size=40_000), *devices)
+        await world.head_end.when(lambda: world.head_end.progress)
+        yield world, MailboxSettings.in_simulation(world.broker.address, "asker")
+
+
+async def test_what_is_under_way_is_shown(tmp_path):
+    async with downloading(tmp_path, PPMID, OTHER) as (_, mailbox):
+        shown = []
+        await look_on(mailbox, HUB, lambda device, entry: shown.append((device, entry.state)), follow=False)
+        assert shown == [(str(PPMID), "downloading"), (str(OTHER), "downloading")]
+
+
+async def test_following_ends_when_every_transfer_has(tmp_path):
+    async with downloading(tmp_path, PPMID, OTHER) as (_, mailbox):
+        shown = []
+        ended = await look_on(
+            mailbox, HUB, lambda device, entry: shown.append((device, entry.percent)), follow=True
+        )
+        assert {entry.state for entry in ended.values()} == {"complete"}
+        of_one = [percent for device, percent in shown if device == str(PPMID)]
+        assert of_one == sorted(of_one)
+        assert len(of_one) > 2
+
+
+async def test_following_ends_though_the_end_was_told_to_nobody(tmp_path):
+    async with downloading(tmp_path, PPMID) as (world, mailbox):
+        world.hub._outbox._latest = _Forgetful()
+        ended = await look_on(mailbox, HUB, lambda *_: None, follow=True)
+        assert ended[str(PPMID)].state == "complete"
+
+
+class _Forgetful(dict):
+    """Where no progress is kept, as if the broker were away whenever some is told."""
+
+    def __setitem__(self, name, message):
+        if not name.startswith("progress"):
+            super().__setitem__(name, message)
+
+
+def shown_by(monkeypatch, *arguments: str, **states: str):
+    """What the command makes of transfers that stand so."""
+
+    async def stand(mailbox, hub, tell, *, follow):
+        entries = {device: entry(state=state) for device, state in states.items()}
+        for device, each in entries.items():
+            tell(device, each)
+        return entries
+
+    monkeypatch.setattr(transfer, "look_on", stand)
+    return CliRunner().invoke(main, ["transfer", "show", *arguments])
+
+
+def test_the_present_is_one_document_and_what_follows_is_lines(monkeypatch):
+    once = shown_by(monkeypatch, "--json", A="downloading", B="waiting")
+    assert [each["device"] for each in json.loads(once.stdout)] == ["A", "B"]
+    lines = shown_by(monkeypatch, "--json", "--follow", A="complete", B="complete")
+    assert [json.loads(line)["state"] for line in lines.stdout.splitlines()] == ["complete", "complete"]
+
+
+def test_lines_for_people_stand_where_nobody_watches_bars(monkeypatch):
+    result = shown_by(monkeypatch, A="downloading", B="waiting")
+    assert result.output.splitlines() == ["A  downloading, 37 %", "B  waiting"]
+
+
+@pytest.mark.parametrize(("state", "status"), [("complete", 0), ("failed", 1), ("discarded", 1)])
+def test_the_exit_status_says_whether_a_transfer_failed(monkeypatch, state, status):
+    assert shown_by(monkeypatch, A=state).exit_code == status
+
+
+def test_where_nothing_is_under_way_one_is_told_what_brings_an_image(monkeypatch):
+    result = shown_by(monkeypatch)
+    assert (result.exit_code, "SR 11.1 or 11.4" in result.output) == (0, True)
+    assert json.loads(shown_by(monkeypatch, "--json").stdout) == []
+
+
+def test_without_a_broker_one_is_told_so():
+    result = CliRunner().invoke(main, ["transfer", "show", "--mqtt", "mqtt://127.0.0.1:1"])
+    assert (result.exit_code, "nobody listens" in result.output) == (3, True)

@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
 
 from hub.cli.options import Eui64Type, read_secret
 from hub.cli.program import BAD_INPUT, FAILED, exit_statuses, run
+from hub.cli.transfer_view import TransferView
 from hub.dcc.client import DspAddress, DspClient
 from hub.dcc.contract import Answered, Standing
 from hub.dcc.errors import TheirError
@@ -27,6 +29,9 @@ from ota.errors import OtaError
 from ota.eui64 import Eui64
 from ota.gbcs_image import GbcsImage, likely_layout
 
+_LOOK_EVERY = 5.0
+"""Seconds between two looks at the downloads; a hub tells no more often by itself."""
+
 
 @click.command(epilog="Example: gbhan request 11.4 --image ppmid.ota --device 00-DB-12-34-56-78-90-A4 --wait")
 @click.argument("service", type=click.Choice(["11.1", "11.2", "11.3", "11.4", "status"]))
@@ -40,7 +45,7 @@ from ota.gbcs_image import GbcsImage, likely_layout
 @click.option("--hash", "image_hash", help="11.3: the Manufacturer Image Hash in hex, instead of --image.")
 @click.option("--at", "execution_time", help="11.3: when to activate, in UTC: 2026-01-05T12:00:00Z.")
 @click.option("--id", "request_id", help="The RequestID; the same id again is the same request.")
-@click.option("--wait", is_flag=True, help="Wait until the request has ended.")
+@click.option("--wait", is_flag=True, help="Wait until the request has ended, and show the downloads.")
 @click.option("--dsp", "url", default=DspAddress().url, show_default=True, help="Where the DSP stub listens.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="What the DSP stub wants to hear.")
 @click.option("--ca", "authority", type=click.Path(path_type=Path), help="Who vouches for its certificate.")
@@ -69,7 +74,9 @@ def request(
             asked = None
         else:
             raise click.UsageError("status needs --id, the RequestID")
-        answer, standing = run(_converse(address, asked, details["request_id"] or "", wait=wait))
+        with TransferView.on(Console(stderr=True, quiet=as_json)) as view:
+            talk = _converse(address, asked, details["request_id"] or "", view if wait else None)
+            answer, standing = run(talk)
     if as_json:
         click.echo(msgspec.json.encode({"response": answer, "standing": standing}))
     else:
@@ -90,15 +97,24 @@ def _bad_input() -> Iterator[None]:
 
 
 async def _converse(
-    address: DspAddress, asked: ServiceRequest | None, request_id: str, *, wait: bool
+    address: DspAddress, asked: ServiceRequest | None, request_id: str, view: TransferView | None
 ) -> tuple[Answered | None, Standing | None]:
+    """Ask; with a view, wait for the end and show there how the downloads go meanwhile."""
+
+    def watch(standing: Standing) -> None:
+        for each in standing.devices:
+            if each.transfer is not None and view is not None:
+                view.show(each.device, each.transfer)
+
     async with DspClient(address) as dsp:
-        if asked is None:
-            return None, await (dsp.finished(request_id) if wait else dsp.standing(request_id))
-        answer = await dsp.submit(asked)
-        if not answer.ok or not wait:
-            return answer, None
-        return answer, await dsp.finished(answer.request_id)
+        answer = None if asked is None else await dsp.submit(asked)
+        if answer is not None:
+            request_id = answer.request_id
+            if not answer.ok:
+                return answer, None
+        if view is not None:
+            return answer, await dsp.finished(request_id, watch=watch, look_every=_LOOK_EVERY)
+        return answer, await dsp.standing(request_id) if answer is None else None
 
 
 def _service_request(

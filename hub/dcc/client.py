@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -83,10 +84,18 @@ class DspClient:
         path = f"/request/{quote(request_id, safe='')}?wait={wait:g}"
         return await self._ask("GET", path, contract.Standing, patience=wait + _PATIENCE)
 
-    async def finished(self, request_id: str) -> contract.Standing:
-        """Wait until a request has ended."""
+    async def finished(
+        self,
+        request_id: str,
+        *,
+        watch: Callable[[contract.Standing], None] | None = None,
+        look_every: float = _WAIT,
+    ) -> contract.Standing:
+        """Wait until a request has ended; ``watch`` is told every so many seconds how it stands."""
         while True:
-            standing = await self.standing(request_id, _WAIT)
+            standing = await self.standing(request_id, look_every)
+            if watch is not None:
+                watch(standing)
             if standing.finished:
                 return standing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,8 @@ from hub.dcc.requests import (
     UpdateFirmware,
     UpdatePpmidFirmware,
 )
+from hub.messages import TransferEntry
+from ota.eui64 import Eui64
 
 
 class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -64,6 +66,8 @@ class DeviceStanding(Struct, frozen=True, kw_only=True):
     version_after: str | None
     accepted_at: float
     ended_at: float | None
+    transfer: TransferEntry | None = None
+    """How far the device has come with the image, as its hub last told."""
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -174,8 +178,10 @@ def answered(response: DspResponse) -> Answered:
     )
 
 
-def standing(outcome: Outcome, story: list[StoryLine]) -> Standing:
-    """How a request stands, as it is given."""
+def standing(
+    outcome: Outcome, story: list[StoryLine], download: Callable[[str, Eui64], TransferEntry | None]
+) -> Standing:
+    """How a request stands, as it is given; ``download`` says how far a device has come with its image."""
     return Standing(
         request_id=outcome.request_id,
         service_request=outcome.service_request,
@@ -195,6 +201,7 @@ def standing(outcome: Outcome, story: list[StoryLine]) -> Standing:
                 version_after=each.version_after,
                 accepted_at=each.accepted_at,
                 ended_at=each.ended_at,
+                transfer=download(outcome.request_id, each.device),
             )
             for each in outcome.devices
         ),

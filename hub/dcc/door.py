@@ -173,7 +173,7 @@ class Door:
             outcome = self._dsp.outcome(request_id)
         except OurError as error:
             raise TheirError(str(error), status=404) from None
-        return _json(contract.standing(outcome, self._dsp.story(request_id)))
+        return _json(contract.standing(outcome, self._dsp.story(request_id), self._dsp.download))
 
     async def _list(self, _request: web.Request) -> web.Response:
         return _json(self._dsp.request_ids())

@@ -19,6 +19,7 @@ from han.facts import Facts
 from hub.dcc.controls import Batch
 from hub.dcc.csp import Csp
 from hub.dcc.desk import Desk
+from hub.dcc.downloads import Downloads
 from hub.dcc.inventory import DEVICE_TYPES, Device, DeviceStatus
 from hub.dcc.ledger import Ledger
 from hub.dcc.outcomes import Outcome, read_outcome
@@ -35,14 +36,16 @@ from hub.messages import (
     Envelopes,
     HubState,
     ImageWanted,
+    Progress,
     Response,
+    TransferEntry,
     encode,
     open_message,
     topic_of,
 )
 from ota.eui64 import Eui64
 
-_HEARD = ("state", "response/+", "image/wanted", "alert/+")
+_HEARD = ("state", "response/+", "image/wanted", "progress", "alert/+")
 """What the DSP listens to, of every hub."""
 
 
@@ -81,6 +84,7 @@ class Dsp:
         self._alarm = Alarm(utc)
         self._ended = asyncio.Condition()
         self._online: dict[Eui64, bool] = {}
+        self._downloads = Downloads()
         self._listings: dict[str, asyncio.Future[None]] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
@@ -168,6 +172,10 @@ class Dsp:
         with self._store.change() as change:
             return change.story.of(request_id)
 
+    def download(self, request_id: str, device: Eui64) -> TransferEntry | None:
+        """How far a device has come with the image of this request, if its hub has told."""
+        return self._downloads.of(request_id, device)
+
     def request_ids(self) -> list[str]:
         """The ids of all requests ever judged, oldest first."""
         with self._store.change() as change:
@@ -253,6 +261,8 @@ class Dsp:
                 self._csp.receive(hub, message)
             case HubState():
                 self._hub_state(hub, message)
+            case Progress():
+                self._downloads.note(message)
             case _:
                 pass
 

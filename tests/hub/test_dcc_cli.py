@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import ClassVar
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from dcc_world import HCALCS, IHD, PPMID, upgrade_file
@@ -14,6 +15,7 @@ from hub.cli import main
 from hub.cli import request as command
 from hub.dcc import contract
 from hub.dcc.requests import ActivateFirmware, ReadFirmwareVersion, UpdatePpmidFirmware
+from hub.messages import TransferEntry
 from ota.gbcs_image import GbcsImage, likely_layout
 
 IMAGE = upgrade_file()
@@ -61,6 +63,7 @@ class FakeDsp:
     """A DSP stub's client that answers from a script and remembers what it was asked."""
 
     asked: ClassVar[list[object]] = []
+    meanwhile: ClassVar[list[contract.Standing]] = []
     answer = ANSWER
     outcome = standing("activated", ok=True)
 
@@ -77,7 +80,9 @@ class FakeDsp:
         self.asked.append(request)
         return self.answer
 
-    async def finished(self, request_id):
+    async def finished(self, request_id, *, watch, look_every):
+        for each in (*self.meanwhile, self.outcome):
+            watch(each)
         return self.outcome
 
     async def standing(self, request_id):
@@ -86,7 +91,7 @@ class FakeDsp:
 
 @pytest.fixture
 def dsp(monkeypatch):
-    fake = type("Scripted", (FakeDsp,), {"asked": []})
+    fake = type("Scripted", (FakeDsp,), {"asked": [], "meanwhile": []})
     monkeypatch.setattr(command, "DspClient", fake)
     return fake
 
@@ -118,6 +123,23 @@ def test_json_is_one_document_on_stdout(dsp, file):
     document = json.loads(result.stdout)
     assert document["response"]["lists"] == {"NotApplicableFirmwareDeviceIDList": [str(IHD)]}
     assert document["standing"]["devices"][0]["outcome"] == "activated"
+
+
+def test_whoever_waits_sees_how_the_download_goes(dsp, file):
+    open_still = standing(None, ok=False)
+    for percent in (10, 10, 55):
+        entry = TransferEntry(
+            image_id="0" * 64, state="downloading", offset=percent, size=100, percent=percent
+        )
+        device = msgspec.structs.replace(open_still.devices[0], transfer=entry)
+        dsp.meanwhile.append(msgspec.structs.replace(open_still, devices=(device,)))
+    result = gbhan("request", "11.4", "--image", file, "--device", PPMID, "--wait")
+
+    assert [line for line in result.stderr.splitlines() if "%" in line] == [
+        f"{PPMID}  downloading, 10 %",
+        f"{PPMID}  downloading, 55 %",
+    ]
+    assert "activated" in result.stdout
 
 
 def test_a_request_that_ends_badly_exits_with_1(dsp, file):

@@ -22,6 +22,7 @@ from hub.dcc.errors import TheirError
 from hub.dcc.requests import ActivateFirmware, ReadFirmwareVersion, UpdateFirmware, UpdatePpmidFirmware
 from hub.dcc.store import Store
 from hub.errors import OurError, SurroundingsError
+from hub.messages import Progress
 from hub.mqtt import IN_WORDS
 
 IMAGE = upgrade_file()
@@ -264,3 +265,26 @@ def made_up_certificate(folder: Path) -> tuple[Path, Path]:
     )
     assert ssl.create_default_context(cafile=folder / "cert.pem")
     return folder / "cert.pem", folder / "key.pem"
+
+
+async def test_whoever_waits_is_told_how_far_the_download_has_come():
+    async with open_door() as (door, hub), DspClient(DspAddress(url=door.url)) as client:
+        hub.holds = True
+        answer = await client.submit(UpdatePpmidFirmware(image=IMAGE, devices=(PPMID,)))
+        assert (await client.standing(answer.request_id)).devices[0].transfer is None
+        for request, percent in (("another", 90), (answer.request_id, 40)):
+            hub.say(
+                Progress(
+                    device=str(PPMID),
+                    image_id="0" * 64,
+                    request_id=request,
+                    offset=percent,
+                    size=100,
+                    percent=percent,
+                    seconds_left=6.0,
+                    **hub.envelopes.stamp(),
+                )
+            )
+            await asyncio.sleep(1.0)
+            shown = (await client.standing(answer.request_id)).devices[0].transfer
+            assert (None if shown is None else shown.percent) == (None if request == "another" else 40)

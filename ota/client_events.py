@@ -34,6 +34,13 @@ class BlockReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class FellBack:
+    """Pages are asked for no more: the download goes on block by block."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class DownloadComplete:
     """The whole file is stored and was found good. Only now the server is told."""
 
@@ -88,6 +95,7 @@ Event = (
     Queried
     | DownloadStarted
     | BlockReceived
+    | FellBack
     | DownloadComplete
     | Activating
     | WaitingToActivate

@@ -38,6 +38,16 @@ class ClientSettings:
     """How a device behaves. Times are seconds, sizes octets; defaults are those of a widespread stack."""
 
     maximum_data_size: int = largest_block(aps_secured=False)
+    page_size: int | None = None
+    """Octets of a page; None for a device that asks for blocks one by one."""
+    page_spacing: float = 0.05
+    """The time between the blocks of a page that the server is asked for. 0: as fast as it can."""
+    page_timeout: float = 10.0
+    """How long a device waits for the first block of a page: deployed ones take about so long."""
+    page_tries: int = 2
+    """So many pages in a row without any block end page mode until the next restart."""
+    acknowledged: bool = True
+    """Whether requests for octets want an APS acknowledgement. One that is lost without costs a time-out."""
     storage: int = 1 << 20
     """A larger image is turned down with INSUFFICIENT_SPACE."""
     first_query_within: float = 255.0
@@ -74,5 +84,21 @@ class ClientSettings:
     accepts_running_version: bool = False
     keeps_aborted: bool = False
     """Whether what is stored survives an ABORT from the server."""
+    utc: Callable[[float], float | None] | None = None
+    """The device's own clock: seconds since 2000-01-01 UTC at a time of the machine's, None if it is not set.
+    Without one, the difference of the two times that a server names is what counts."""
     verify: Callable[[bytes], bool] | None = None
     """A device's own check of the whole file, besides header and size."""
+
+    def delay(self, current_time: int, then: int, now: float) -> float | None:
+        """Seconds from ``now`` to a time that the server names together with its current time.
+
+        With a current time of 0 the other is a delay; otherwise both are UTC. None if they contradict each
+        other.
+        """
+        if current_time == 0:
+            return then
+        if then < current_time:
+            return None
+        utc = None if self.utc is None else self.utc(now)
+        return then - current_time if utc is None else max(then - utc, 0)

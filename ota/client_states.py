@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import enum
 
+from ota.errors import OurError
+
 
 class State(enum.Enum):
     """Where a device stands; the value is its ImageUpgradeStatus attribute (0x0006)."""
@@ -71,3 +73,22 @@ TRANSITIONS: dict[State, dict[Signal, State]] = {
         **_POWER_BACK,
     },
 }
+
+BUSY = (State.DOWNLOADING, State.COMPLETE, State.COUNT_DOWN)
+"""Where an Image Notify is turned down: an image is under way."""
+HOLDS_IMAGE = (State.COMPLETE, State.WAITING, State.EXTERNAL, State.COUNT_DOWN)
+"""Where a whole, good image is there that does not run yet."""
+
+
+class Standing:
+    """Where one device stands. It moves as the table says, and in no other way."""
+
+    def __init__(self) -> None:
+        self.state = State.NORMAL
+
+    def move(self, signal: Signal) -> None:
+        """Follow a signal. Raises OurError for one that cannot happen in this state."""
+        try:
+            self.state = TRANSITIONS[self.state][signal]
+        except KeyError:
+            raise OurError(f"in state {self.state.name} there is no {signal.name}") from None

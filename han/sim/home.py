@@ -120,11 +120,14 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """One device as it is delivered.
 
     Times are in seconds. `query_period` is how often it asks for a new image by itself; `first_query_within`
-    bounds the random delay before the first time. `heeds_notify` says whether an Image Notify makes it ask
-    at once: a GSME's radio sleeps through it. A `silent` PPMID is one from before SECMP0007: it activates an
-    image but never sends the activation alert. `activates = false` is a fault on demand: the new firmware
-    never starts, the old one goes on. `supplier_key` is the public key (P-256, uncompressed point, hex) with
-    which an HCALCS or a GSME checks the signature behind the manufacturer image; without one it trusts it.
+    bounds the random delay before the first time. With a `page_size` it asks for so many octets of an image
+    at once, to come in blocks `response_spacing` apart (0: as fast as the hub can); without, block by block.
+    Where its requests for octets are not `acknowledged`, their loss is noticed later and the air is freer.
+    `heeds_notify` says whether an Image Notify makes it ask at once: a GSME's radio sleeps through it. A
+    `silent` PPMID is one from before SECMP0007: it activates an image but never sends the activation alert.
+    `activates = false` is a fault on demand: the new firmware never starts, the old one goes on.
+    `supplier_key` is the public key (P-256, uncompressed point, hex) with which an HCALCS or a GSME checks
+    the signature behind the manufacturer image; without one it trusts it.
     A PPMID with ``profile = "home-automation"`` is no device of a GB home: it shows what hosts that know no
     Smart Energy make of the dongle. It has an OTA client and no tunnel, so it tells nobody of its activation.
     A device that `sleeps` is no router: its radio is off while idle, and every `poll_period` it asks its
@@ -153,6 +156,9 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     poll_period: Annotated[float, Meta(ge=1, le=7 * 86_400)] | None = None
     query_period: Annotated[float, Meta(ge=1)] | None = None
     first_query_within: Annotated[float, Meta(ge=0)] = 30.0
+    page_size: Annotated[int, Meta(ge=64, le=0xFFFF)] | None = None
+    response_spacing: Annotated[float, Meta(ge=0, le=65.535)] | None = None
+    acknowledged: bool = True
     join_retry: Annotated[float, Meta(ge=1)] = 15.0
     supplier_key: Annotated[str, Meta(pattern=r"^04[0-9a-fA-F]{128}$")] | None = None
     certificate: Certificate = Certificate.LAB
@@ -176,6 +182,11 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         if self.poll_period is not None:
             return self.poll_period
         return 1800.0 if self.kind is Kind.GSME else 300.0
+
+    @property
+    def seconds_between_page_blocks(self) -> float:
+        """How far apart it wants the blocks of a page: 50 ms, as a widespread stack does."""
+        return 0.05 if self.response_spacing is None else self.response_spacing
 
     @property
     def establishes_keys(self) -> bool:
@@ -352,6 +363,8 @@ def _complaints_about(device: DeviceDescription) -> Iterator[str]:
         yield f"device {device.name!r} needs the file_version of the firmware that it runs"
     if device.sleeps and device.kind is Kind.ROUTER:
         yield f"device {device.name!r} is a {device.kind.value}: whoever relays cannot sleep"
+    if device.page_size is None and device.response_spacing is not None:
+        yield f"device {device.name!r} asks for no pages: write a page_size beside its response_spacing"
     if device.poll_period is not None and not device.sleeps:
         yield f"device {device.name!r} always listens: write sleeps = true beside its poll_period"
     if len(set(device.suites)) != len(device.suites):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from house_world import World, image_for
 
+from han.sim.home import read_home
 from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, ReadAttributes, ZclFrame, decode_global, encode_global
 from ota.commands import DefaultResponse
 from ota.gbcs_image import GbcsImage, Layout
@@ -153,6 +155,18 @@ def test_a_download_goes_on_where_the_power_failed(world):
     world.run_until("device.activated", "ppmid")
     assert sum(block.size for block in world.said("ota.block", "ppmid")) == len(data)
     assert before == 100
+
+
+def test_a_device_that_asks_for_pages_takes_an_image_whether_the_hub_knows_pages_or_not():
+    home = read_home("demo")
+    ppmid = msgspec.structs.replace(home.devices[0], page_size=520, response_spacing=0.0)
+    world = World(msgspec.structs.replace(home, devices=(ppmid,)))
+    world.move_in()
+    data = image_for(world, ppmid.name, version=NEW)
+    world.hub.offer(data, ppmid.name)
+    world.run_until("device.activated", ppmid.name)
+
+    assert sum(block.size for block in world.said("ota.block", ppmid.name)) == len(data)
 
 
 def test_a_gsme_sleeps_through_a_notify_and_asks_in_its_own_time(world):

@@ -55,6 +55,8 @@ def test_what_is_left_out_has_a_documented_default():
     assert home.devices[0].manufacturer == 0x121D
     assert home.devices[0].hardware_version is None
     assert home.devices[0].seconds_between_queries == 86_400.0
+    assert (home.devices[0].page_size, home.devices[0].acknowledged) == (None, True)
+    assert home.devices[0].seconds_between_page_blocks == 0.05
 
 
 def test_a_gsme_asks_by_itself_because_its_radio_sleeps_through_a_notify():
@@ -122,6 +124,9 @@ def test_an_install_code_never_shows_itself():
         ("file_version = 1", "file_version = 1\nsuites = []", "$.devices[0].suites"),
         ("file_version = 1", "file_version = 1\nsuites = [3]", "3 - at `$.devices[0].suites[0]`"),
         ("file_version = 1", "file_version = 1\nsuites = [2, 2]", "names a suite twice"),
+        ("file_version = 1", "file_version = 1\nresponse_spacing = 0.3", "write a page_size beside"),
+        ("file_version = 1", "file_version = 1\npage_size = 65536", "<= 65535 - at `$.devices[0].page_size`"),
+        ("file_version = 1", "file_version = 1\nacknowledged = 1", "$.devices[0].acknowledged"),
         ("[[devices]]", "[[devices]", "line"),
         ("[dongle]", "x = " + 5000 * "[", "recursion"),
         (CODE, "words", "consists of hex digits"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from ota import client as device
 from ota import server as hub
-from ota.commands import Command, DefaultResponse, parse_command
+from ota.commands import Command, DefaultResponse, ImageNotify, parse_command
 from ota.eui64 import Eui64
 from ota.image import HardwareRange, Header, Image
 
@@ -150,7 +150,7 @@ class Pair:
 
     def _deliver(self, command: Command, sequence: int, *, from_server: bool) -> None:
         if from_server:
-            self.client.receive(command, sequence, self.now)
+            self.client.receive(command, sequence, self.now, confirm=isinstance(command, ImageNotify))
         elif self.server_is_up:
             self.server.receive(self.peer, command, sequence, self.now)
 

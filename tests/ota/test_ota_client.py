@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from ota_pair import PPMID, RUNNING, upgrade_file
+from ota_bench import FILE, KEY, OFFERED, WAIT, Bench, complete, downloading, waiting
+from ota_pair import PPMID, RUNNING
 
 from ota.client import (
     TRANSITIONS,
@@ -40,78 +41,6 @@ from ota.commands import (
     UpgradeEndResponse,
 )
 from ota.errors import OurError, TheirError
-from ota.image import ImageKey
-
-FILE = upgrade_file(200)
-KEY = ImageKey(0x121D, 0x0084, 2)
-OFFERED = QueryNextImageResponse(Status.SUCCESS, 0x121D, 0x0084, 2, len(FILE))
-WAIT = 0xFFFFFFFF
-
-
-class Bench:
-    """A device on a bench: the test plays the server by hand."""
-
-    def __init__(self, stored: StoredDownload | None = None, **settings) -> None:
-        usual = {"first_query_within": 0.0, "resume_within": 0.0}
-        self.now = 0.0
-        self.client = OtaClient(ClientSettings(**(usual | settings)), RUNNING, random.Random(1), stored)
-        self.sent: list[Send] = []
-        self.told: list[object] = []
-        self.client.start(self.now)
-        self.wait()
-
-    def _collect(self) -> None:
-        self.sent, self.told = [], []
-        for item in self.client.drain():
-            (self.sent if isinstance(item, Send) else self.told).append(item)
-
-    def wait(self) -> None:
-        """Let the device's next deadline come."""
-        due = self.client.timer()
-        assert due is not None
-        self.now = max(self.now, due)
-        self.client.tick(self.now)
-        self._collect()
-
-    def hears(self, command, sequence: int | None = None, *, broadcast: bool = False):
-        """Give the device a command, by default as an answer to what it sent last; what it sends then."""
-        if sequence is None:
-            sequence = self.client._sequence
-        self.client.receive(command, sequence, self.now, broadcast=broadcast)
-        self._collect()
-        return [send.command for send in self.sent]
-
-    @property
-    def asked(self):
-        """The one command that the device sent last."""
-        (send,) = self.sent
-        return send.command
-
-    def block(self, size: int = 65) -> ImageBlockResponse:
-        """The right answer to the block request that was sent last."""
-        offset = len(self.client.stored.data)
-        return ImageBlockResponse(0x121D, 0x0084, 2, offset, FILE[offset : offset + size])
-
-
-def downloading(**settings) -> Bench:
-    bench = Bench(**settings)
-    bench.hears(OFFERED)
-    assert bench.client.state is State.DOWNLOADING
-    return bench
-
-
-def complete(**settings) -> Bench:
-    bench = downloading(**settings)
-    while bench.client.state is State.DOWNLOADING:
-        bench.hears(bench.block())
-    assert bench.client.state is State.COMPLETE
-    return bench
-
-
-def waiting(**settings) -> Bench:
-    bench = complete(**settings)
-    bench.hears(UpgradeEndResponse(0xFFFF, 0xFFFF, 0xFFFFFFFF, WAIT, WAIT))
-    return bench
 
 
 def activate_in(seconds: int, current: int = 0) -> UpgradeEndResponse:
@@ -256,14 +185,14 @@ def test_a_late_answer_is_taken_while_nothing_newer_was_asked():
 def test_an_answer_with_another_sequence_number_changes_nothing():
     bench = downloading()
     before = bench.client.timer()
-    assert bench.hears(bench.block(), sequence=(bench.client._sequence + 1) % 256) == []
+    assert bench.hears(bench.block(), sequence=(bench.client._talk.sequence + 1) % 256) == []
     assert [type(event) for event in bench.told] == [Ignored]
     assert (bench.client.timer(), bench.client.stored.data) == (before, b"")
 
 
 def test_a_block_that_comes_twice_is_stored_once():
     bench = downloading()
-    sequence, block = bench.client._sequence, bench.block()
+    sequence, block = bench.client._talk.sequence, bench.block()
     bench.hears(block, sequence)
     assert bench.hears(block, sequence) == []
     assert bench.client.stored.data == FILE[:65]
@@ -598,8 +527,8 @@ def test_a_unicast_notification_always_leads_to_a_query():
     bench.hears(QueryNextImageResponse(Status.NO_IMAGE_AVAILABLE))
     sent = bench.hears(ImageNotify(3, 1, 0x1234, 0x9999, 1), sequence=99)
     assert sent == [
-        DefaultResponse(0x00, Status.SUCCESS, from_server=False),
         QueryNextImageRequest(0x121D, 0x0084, 1, 0x1150),
+        DefaultResponse(0x00, Status.SUCCESS, from_server=False),
     ]
 
 
@@ -723,4 +652,4 @@ def test_a_state_that_is_no_state_of_the_table_cannot_be_reached():
         assert set(TRANSITIONS[state].values()) <= set(State)
     client = OtaClient(ClientSettings(), RUNNING, random.Random(1))
     with pytest.raises(OurError, match="in state NORMAL there is no FILE_GOOD"):
-        client._move(Signal.FILE_GOOD)
+        client._standing.move(Signal.FILE_GOOD)

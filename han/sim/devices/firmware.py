@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
@@ -31,6 +30,7 @@ from ota.client_events import (
     DownloadComplete,
     DownloadStarted,
     Event,
+    FellBack,
     GaveUp,
     Ignored,
     Queried,
@@ -153,6 +153,9 @@ class Firmware:
         us = self._description
         settings = ClientSettings(
             maximum_data_size=largest_block(aps_secured=us.establishes_keys),
+            page_size=us.page_size,
+            page_spacing=us.seconds_between_page_blocks,
+            acknowledged=us.acknowledged,
             storage=us.storage,
             first_query_within=us.first_query_within,
             query_every=us.seconds_between_queries,
@@ -163,9 +166,12 @@ class Firmware:
         return Upgrade(
             machine=OtaClient(settings, identity, self._dice, self._memory.download),
             timeline=self._timeline,
-            send=partial(self._port.send, OTA_CLUSTER),
+            send=self._send,
             on_event=self._happened,
         )
+
+    def _send(self, zcl: bytes, acknowledged: bool) -> None:  # noqa: FBT001 - as the pump passes it
+        self._port.send(OTA_CLUSTER, zcl, acknowledged=acknowledged)
 
     def _accepts(self, data: bytes) -> bool:
         fault = fault_in(data, self._description, self._layout)
@@ -181,6 +187,8 @@ class Firmware:
                 self._take_over(version)
             case Aborted(status=status):
                 self._say("ota.aborted", why=status.name)
+            case FellBack(why=why):
+                self._say("ota.fell-back", why=why)
             case GaveUp(why=why):
                 self._say("ota.gave-up", why=why)
             case Ignored(why=why):

@@ -43,11 +43,13 @@ class Port:
         *,
         endpoint: int | None = None,
         in_plain: bool = False,
+        acknowledged: bool = True,
     ) -> None:
-        """Send a frame, to be acknowledged end to end; ``on_sent`` hears once whether it was.
+        """Send a frame; ``on_sent`` hears once whether it was ``acknowledged`` end to end.
 
-        It goes to ``endpoint``, or else to that of the hub's OTA server. ``in_plain`` leaves APS security out
-        whatever the cluster: so one says that one refuses.
+        Without that, it hears whether it has left. The frame goes to ``endpoint``, or else to that of the
+        hub's OTA server. ``in_plain`` leaves APS security out whatever the cluster: so one says that one
+        refuses.
         """
         secured = self.protects and cluster in PROTECTED_CLUSTERS and not in_plain
         if secured and not self.is_keyed:
@@ -60,6 +62,7 @@ class Port:
             ENDPOINT,
             self.hub_endpoint if endpoint is None else endpoint,
             zcl,
+            aps_ack=acknowledged,
             aps_security=secured,
         )
         try:

@@ -20,7 +20,8 @@ class Upgrade:
     """Drives an `OtaClient` in a simulated house.
 
     Args:
-        send: puts a ZCL frame of the OTA cluster on its way to the server.
+        send: puts a ZCL frame of the OTA cluster on its way to the server, to be acknowledged by its APS or
+            not.
         on_event: told what the machine tells, in order, after what it sends.
     """
 
@@ -29,7 +30,7 @@ class Upgrade:
         *,
         machine: OtaClient,
         timeline: Timeline,
-        send: Callable[[bytes], None],
+        send: Callable[[bytes, bool], None],
         on_event: Callable[[Event], None],
     ) -> None:
         self.machine = machine
@@ -83,7 +84,7 @@ class Upgrade:
             if not self._is_running:
                 return
             if isinstance(item, Send):
-                self._send(encode_ota(item.command, item.sequence))
+                self._send(encode_ota(item.command, item.sequence), item.acknowledged)
             else:
                 self._on_event(item)
         if self._is_running:

@@ -19,8 +19,8 @@ import msgspec
 
 from han.errors import HanError, TheirError
 from han.facts import Facts
+from han.gbcs.codes import AlertCode
 from han.gbcs.payloads import (
-    PPMID_ACTIVATION,
     ActivateFirmwareAlert,
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
@@ -189,7 +189,7 @@ class Activation:
 
     def _tried(self, device: Eui64, said: FirmwareActivationAlert, message: bytes) -> None:
         known = [each for each in self._custody.memory.devices if each.eui64 == device]
-        if not known or known[0].device_type != "PPMID" or said.alert_code != PPMID_ACTIVATION:
+        if not known or known[0].device_type != "PPMID" or said.alert_code != AlertCode.PPMID_ACTIVATION:
             why = "only a PPMID sends CS09, and with 0x8F8B"
             self._facts.say("hub", "gbcs.refused", device=str(device), why=why)
             return

@@ -17,6 +17,10 @@ import msgspec
 
 from han.facts import Facts
 from han.gbcs import payloads
+from han.gbcs.codes import MessageCode
+from han.gbcs.envelope import Envelope, MessageKind
+from han.gbcs.parties import ACCESS_CONTROL_BROKER, lab_party
+from han.gbcs.protection import signed
 from hub import messages
 from hub.flash import Flash
 from hub.memory import Memory, QueuedAlert, remember
@@ -357,9 +361,11 @@ class Custody:
     def _owe(self, memory: Memory, held: Held, to: Assignment, report: Report) -> Memory:
         now = self._now()
         version = self.memory.file_version or UNKNOWN_VERSION
-        payload = payloads.FirmwareTransferAlert(
+        told = payloads.FirmwareTransferAlert(
             now.utc, to.device, int(version, 16), payloads.TransferResult(report.response)
         )
+        # The counter is kept in the same write as the alert: no two messages ever carry the same one.
+        memory = msgspec.structs.replace(memory, originator_counter=memory.originator_counter + 1)
         alert = FirmwareTransferAlert(
             device=str(to.device),
             file_version=version,
@@ -367,12 +373,24 @@ class Custody:
             response=report.response,
             at=now.at,
             reason=report.why[:512],
-            gbcs=payload.to_der().hex(),
+            gbcs=self._message(told.to_der(), memory.originator_counter).hex(),
             image_id=held.image_id,
             request_id=to.request_id,
             **self._envelopes.stamp(alert_id(self._hub, "CCS08", held.image_id, to.request_id, to.device)),
         )
         return self._with_alert(memory, alert)
+
+    def _message(self, payload: bytes, counter: int) -> bytes:
+        """CCS08 in its envelope: to the ACB, signed by this hub as a party of the lab (RTDS)."""
+        message = Envelope(
+            MessageKind.ALERT,
+            counter,
+            self._hub,
+            ACCESS_CONTROL_BROKER,
+            MessageCode.FIRMWARE_TRANSFER,
+            payload,
+        )
+        return signed(message, lab_party(self._hub).signing).to_bytes()
 
     def _with_alert(self, memory: Memory, alert: Alert) -> Memory:
         if alert.id in memory.raised:

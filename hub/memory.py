@@ -70,6 +70,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     activations: tuple[PendingActivation, ...] = ()
     devices: tuple[KnownDevice, ...] = ()
     removed: tuple[Eui64, ...] = ()
+    originator_counter: int = 0
+    """Of the GBCS message that the hub sent last: each further one has a greater."""
 
 
 def remember(known: tuple[str, ...], new: str) -> tuple[str, ...]:

@@ -367,7 +367,7 @@ class Alert(Message, frozen=True, kw_only=True):
     """Seconds on the hub's clock when it was raised."""
     reason: Text = ""
     gbcs: Hex = ""
-    """The GBCS payload (DER) in hex, where one exists."""
+    """The GBCS message in hex, where one exists: `gbhan gbcs decode` explains one that is whole."""
 
 
 class FirmwareTransferAlert(Alert, frozen=True, kw_only=True):

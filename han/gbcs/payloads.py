@@ -18,16 +18,12 @@ from datetime import UTC, datetime
 from enum import IntEnum
 
 from han.errors import OurError, TheirError
+from han.gbcs.codes import AlertCode
 from han.gbcs.der import Value, decode, encode
 from ota.eui64 import Eui64
 
 CANCEL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The execution time of a CS06 command that cancels a pending one."""
-
-TRANSFER_SUCCEEDED = 0x8F8A
-TRANSFER_FAILED = 0x8F89
-PPMID_ACTIVATION = 0x8F8B
-"""Alert codes."""
 
 _HASH_SIZE = 32
 
@@ -133,7 +129,7 @@ class FirmwareActivationAlert:
     at: datetime
     file_version: int
     is_success: bool
-    alert_code: int = PPMID_ACTIVATION
+    alert_code: int = AlertCode.PPMID_ACTIVATION
 
     def to_der(self) -> bytes:
         """The payload."""
@@ -152,7 +148,9 @@ class FirmwareTransferAlert:
     @property
     def alert_code(self) -> int:
         """0x8F8A for a success, else 0x8F89."""
-        return TRANSFER_SUCCEEDED if self.result is TransferResult.SUCCESS else TRANSFER_FAILED
+        if self.result is TransferResult.SUCCESS:
+            return AlertCode.TRANSFER_SUCCEEDED
+        return AlertCode.TRANSFER_FAILED
 
     def to_der(self) -> bytes:
         """The payload."""

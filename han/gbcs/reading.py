@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from han.errors import TheirError
+from han.gbcs.codes import ALERTS, USE_CASES, MessageCode
 from han.gbcs.envelope import Envelope, MessageKind
 from han.gbcs.payloads import (
     CANCEL,
@@ -35,31 +36,6 @@ class Field:
     meaning: str
 
 
-_ALERTS = {
-    0x8F1B: "firmware verification failed at power on",
-    0x8F1C: "firmware verification failed: the image's signature",
-    0x8F72: "firmware verification successful",
-    0x8F66: "future-dated command successfully actioned",
-    0x8F67: "future-dated command not successfully actioned",
-    0x8F89: "firmware transfer failed",
-    0x8F8A: "firmware transfer successful",
-    0x8F8B: "PPMID firmware activation",
-}
-_USE_CASES = {
-    0x0012: "CS06 Activate Firmware",
-    0x0059: "ECS52 Read ESME or CH firmware version",
-    0x0084: "GCS38 Read GSME firmware version",
-    0x00CA: "CS06 Future-dated firmware activation alert",
-    0x00CE: "Firmware Distribution Receipt Alert (ESME)",
-    0x00CF: "Firmware Distribution Receipt Alert (GSME)",
-    0x0128: "CCS08 Firmware Transfer Alert",
-    0x0129: "CS08 Read PPMID or HCALCS firmware version",
-    0x012B: "CS09 PPMID Firmware Activation Alert",
-    0x1000: "Generic Critical Alert",
-    0x1001: "Generic Non-Critical Alert",
-}
-
-
 def explain(octets: bytes) -> list[Field]:
     """Every field of a message, in the order in which they come.
 
@@ -68,7 +44,7 @@ def explain(octets: bytes) -> list[Field]:
     """
     message = Envelope.parse(octets)
     fields = [
-        Field("message", f"{message.code:#06x} {_USE_CASES.get(message.code, 'no message about firmware')}"),
+        Field("message", f"{message.code:#06x} {USE_CASES.get(message.code, 'no message about firmware')}"),
         Field("kind", message.kind.name.lower()),
         Field("originator counter", f"{message.counter} ({message.counter:#018x})"),
         Field("originator", str(message.originator)),
@@ -184,17 +160,17 @@ def _receipt(alert: ReceiptAlert) -> list[Field]:
 
 
 _READERS: dict[tuple[int, MessageKind], Callable[[bytes], list[Field]]] = {
-    (0x0012, MessageKind.COMMAND): _activate_command,
-    (0x0012, MessageKind.RESPONSE): _activate_response,
-    (0x00CA, MessageKind.ALERT): _activate_alert,
-    (0x00CE, MessageKind.ALERT): lambda payload: _receipt(ReceiptAlert.from_dlms(payload)),
-    (0x00CF, MessageKind.ALERT): lambda payload: _receipt(ReceiptAlert.from_gbz(payload)),
-    (0x0128, MessageKind.ALERT): _transfer_alert,
-    (0x0129, MessageKind.COMMAND): _version_command,
-    (0x0129, MessageKind.RESPONSE): _version_response,
+    (MessageCode.ACTIVATE_FIRMWARE, MessageKind.COMMAND): _activate_command,
+    (MessageCode.ACTIVATE_FIRMWARE, MessageKind.RESPONSE): _activate_response,
+    (MessageCode.FUTURE_DATED_ACTIVATION, MessageKind.ALERT): _activate_alert,
+    (MessageCode.RECEIPT_ESME, MessageKind.ALERT): lambda payload: _receipt(ReceiptAlert.from_dlms(payload)),
+    (MessageCode.RECEIPT_GSME, MessageKind.ALERT): lambda payload: _receipt(ReceiptAlert.from_gbz(payload)),
+    (MessageCode.FIRMWARE_TRANSFER, MessageKind.ALERT): _transfer_alert,
+    (MessageCode.READ_PPMID_OR_HCALCS_VERSION, MessageKind.COMMAND): _version_command,
+    (MessageCode.READ_PPMID_OR_HCALCS_VERSION, MessageKind.RESPONSE): _version_response,
     # The public decoder knows CS09 under the code of CS08 alone; the published messages use 0x012B.
-    (0x0129, MessageKind.ALERT): _activation_alert,
-    (0x012B, MessageKind.ALERT): _activation_alert,
+    (MessageCode.READ_PPMID_OR_HCALCS_VERSION, MessageKind.ALERT): _activation_alert,
+    (MessageCode.PPMID_ACTIVATION, MessageKind.ALERT): _activation_alert,
 }
 
 
@@ -206,7 +182,7 @@ def _outcome(outcome: ActivationOutcome) -> list[Field]:
 
 
 def _alert_code(code: int) -> Field:
-    return Field("alert code", f"{code:#06x} {_ALERTS.get(code, 'not one about firmware')}")
+    return Field("alert code", f"{code:#06x} {ALERTS.get(code, 'not one about firmware')}")
 
 
 def _version(name: str, version: int) -> Field:

@@ -12,10 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 from han.errors import OurError, TheirError
 
-VERIFICATION_SUCCEEDED = 0x8F72
-VERIFICATION_FAILED = 0x8F1C
-"""Alert codes."""
-
 _HASH_SIZE = 32
 _HASH_PREFIX = bytes((0x09, _HASH_SIZE))
 _DLMS_START = bytes((0x0F, 0x20))

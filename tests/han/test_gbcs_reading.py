@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from han.errors import OurError, TheirError
+from han.gbcs.codes import AlertCode
 from han.gbcs.envelope import Envelope, MessageKind, Supplementary
 from han.gbcs.payloads import (
     CANCEL,
@@ -23,7 +24,7 @@ from han.gbcs.payloads import (
     TransferResult,
 )
 from han.gbcs.reading import explain
-from han.gbcs.receipt import VERIFICATION_FAILED, VERIFICATION_SUCCEEDED, ReceiptAlert
+from han.gbcs.receipt import ReceiptAlert
 from ota.eui64 import Eui64
 
 AT = datetime(2026, 1, 5, 12, 30, 59, tzinfo=UTC)
@@ -32,7 +33,7 @@ DEVICE, ACB, SUPPLIER = (
     Eui64.parse(text)
     for text in ("00-DB-12-34-56-78-90-A4", "90-B3-D5-1F-30-00-00-02", "90-B3-D5-1F-30-01-00-00")
 )
-RECEIPT = ReceiptAlert(VERIFICATION_SUCCEEDED, AT, HASH)
+RECEIPT = ReceiptAlert(AlertCode.VERIFICATION_SUCCEEDED, AT, HASH)
 COMMAND, RESPONSE, ALERT = MessageKind
 OUTCOME = ActivationOutcome(ActivateImageResponseCode.HASH_MISMATCH, 0x00020000)
 
@@ -56,7 +57,7 @@ def test_a_receipt_in_the_zcls_way_is_the_octets_of_its_template():
     assert RECEIPT.to_gbz() == bytes.fromhex(f"0109 01 8f72 {seconds:08x} 0920" + HASH.hex())
 
 
-@pytest.mark.parametrize("code", [VERIFICATION_SUCCEEDED, VERIFICATION_FAILED])
+@pytest.mark.parametrize("code", [AlertCode.VERIFICATION_SUCCEEDED, AlertCode.VERIFICATION_FAILED])
 def test_a_receipt_survives_either_form(code):
     receipt = ReceiptAlert(code, AT, HASH)
     assert ReceiptAlert.from_dlms(receipt.to_dlms(7)) == receipt

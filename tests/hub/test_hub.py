@@ -21,6 +21,10 @@ from hub_world import (
 
 from han.clusters import FUNCTIONAL_NOTIFICATION_FLAGS, METERING_CLUSTER, NEW_OTA_FIRMWARE
 from han.coordinator import DeviceLeft, RadioBack, RadioLost
+from han.gbcs.envelope import Envelope
+from han.gbcs.parties import ACCESS_CONTROL_BROKER, lab_party
+from han.gbcs.payloads import parse_transfer_alert
+from han.gbcs.protection import is_signed_by
 from han.zcl import OTA_CLUSTER, ReadAttributes, ZclFrame, decode_global, encode_global, encode_ota
 from hub.errors import SurroundingsError
 from hub.flash import Flash
@@ -62,10 +66,28 @@ async def test_a_ppmid_downloads_activates_and_tells(tmp_path):
         assert (await world.head_end.offer(data, PPMID)).ok
         alert = await world.head_end.alert("0x8F8A", PPMID)
         assert (alert.file_version, alert.image_id) == ("00000002", image_id(data))
-        assert alert.gbcs
+        message = Envelope.parse(bytes.fromhex(alert.gbcs))
+        assert (message.originator, message.recipient) == (HUB, ACCESS_CONTROL_BROKER)
+        assert is_signed_by(message, lab_party(HUB).signing.public_key())
+        assert parse_transfer_alert(message.payload).device == PPMID
         told = await world.head_end.alert("0x8F8B", PPMID)
         assert told.file_version == "00000002"
         assert world.house.devices[PPMID].downloads == [data]
+
+
+async def test_the_counters_of_the_hubs_messages_only_grow_and_power_cuts_do_not_wind_them_back(tmp_path):
+    async with home(tmp_path, PPMID, HCALCS) as world:
+
+        def transferred():
+            return [alert for alert in world.head_end.alerts if alert.code == "0x8F8A"]
+
+        for done, (kind, device) in enumerate([("PPMID", PPMID), ("HCALCS", HCALCS), ("PPMID", PPMID)]):
+            await world.head_end.offer(image_for(kind, version=2 + done), device)
+            await world.head_end.when(lambda done=done: len(transferred()) > done)
+            await world.crash()
+            await world.start()
+        counters = [Envelope.parse(bytes.fromhex(alert.gbcs)).counter for alert in transferred()]
+    assert counters == sorted(set(counters))
 
 
 async def test_an_hcalcs_holds_its_image_until_it_is_told_to_activate(tmp_path):

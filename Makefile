@@ -24,7 +24,7 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.ready
-	@echo 'There are no benchmarks yet.'
+	$(BIN)/gbhan bench
 
 matrix: $(VENV)/.ready
 	@$(BIN)/python tests/scenarios/ezsp_matrix.py

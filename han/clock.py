@@ -297,6 +297,11 @@ def monotonic_seconds() -> float:
     return time.monotonic()
 
 
+def cpu_seconds() -> float:
+    """Seconds that this process has kept a processor busy, for saying what a run cost, as above."""
+    return time.process_time()
+
+
 def utc_seconds() -> float:
     """Seconds since 1970-01-01 UTC by the system's clock, for a command that runs no loop."""
     return datetime.now(UTC).timestamp()

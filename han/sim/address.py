@@ -18,7 +18,7 @@ import msgspec
 
 from han.sim.dongle.versions import VERSIONS
 from han.sim.fault import Fault, read_fault
-from han.sim.home import Home, HomeError
+from han.sim.home import LEAST_BAUD, MOST_BAUD, Home, HomeError
 
 BAND = 2400
 """MHz; the only band that can be simulated so far."""
@@ -47,7 +47,7 @@ class HouseSettings:
         dongle = home.dongle
         dongle = msgspec.structs.replace(
             dongle,
-            baud=self.baud or dongle.baud,
+            baud=dongle.baud if self.baud is None else self.baud,
             ezsp=self.ezsp or dongle.ezsp,
             faults=dongle.faults + self.faults,
         )
@@ -101,8 +101,8 @@ def _share(text: str) -> float:
 
 def _baud(text: str) -> int:
     baud = int(text)
-    if not 9600 <= baud <= 4_000_000:
-        raise ValueError("give a speed from 9600 to 4000000")
+    if baud and not LEAST_BAUD <= baud <= MOST_BAUD:
+        raise ValueError(f"give a speed from {LEAST_BAUD} to {MOST_BAUD}, or 0: the line takes no time")
     return baud
 
 

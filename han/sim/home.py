@@ -38,6 +38,7 @@ SEVEN_HUNDRED_FIFTY_KILOBYTES = 750 * 1024
 
 LINK_STATUS_PERIOD = 15.0
 """Seconds between two link status commands of a router (nwkLinkStatusPeriod)."""
+LEAST_BAUD, MOST_BAUD = 9600, 4_000_000
 DONGLE = "dongle"
 """What links call the dongle's radio."""
 
@@ -205,12 +206,13 @@ class DongleDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """The virtual dongle that stands for the hub's radio: its address, EZSP version and serial speed.
 
     `key_table` is how many link keys it was built for, one for each device that has its own. Retail firmware
-    has 12 rows; a Communications Hub may have 16 devices. `faults` is what is wrong with it.
+    has 12 rows; a Communications Hub may have 16 devices. `faults` is what is wrong with it. With `baud` 0
+    the serial line takes no time, so that only the air is left to measure.
     """
 
     eui64: Eui64
     ezsp: Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19] = 13
-    baud: Annotated[int, Meta(ge=9600, le=4_000_000)] = 115_200
+    baud: Annotated[int, Meta(ge=0, le=MOST_BAUD)] = 115_200
     behaves: Quirks = Quirks.REAL
     key_table: Annotated[int, Meta(ge=0, le=254)] = 16
     faults: tuple[Fault, ...] = ()
@@ -334,6 +336,8 @@ def _install_code(text: str) -> InstallCode:
 def _complaints(home: Home) -> Iterator[str]:
     names: dict[str, int] = {}
     addresses: dict[Eui64, str] = {home.dongle.eui64: "the dongle"}
+    if 0 < home.dongle.baud < LEAST_BAUD:
+        yield f"the dongle's baud is from {LEAST_BAUD} to {MOST_BAUD}, or 0 for a line that takes no time"
     for place, device in enumerate(home.devices):
         if device.name == DONGLE:
             yield f"device {place} is called {DONGLE!r}: links call the hub's radio that"

@@ -25,6 +25,7 @@ _COMMANDS = {
     "dongle": ("hub.cli.dongle", "dongle", "Serve the virtual dongle and the house behind it."),
     "gbcs": ("hub.cli.gbcs", "gbcs", "Explain GBCS messages."),
     "keys": ("hub.cli.keys", "keys", "Make, keep and explain keys and certificates."),
+    "bench": ("hub.cli.bench", "bench", "The benchmark table, beside physics and beside peers."),
     "radio": ("hub.cli.radio", "radio", "Say what is at the other end of a port."),
 }
 
@@ -62,10 +63,10 @@ def main() -> None:
 def entry() -> None:
     """The ``gbhan`` program.
 
-    The demo starts itself again with fixed string hashes: libraries order some of their calls by them, and a
-    run must repeat to the byte.
+    The demo and the benchmark start themselves again with fixed string hashes: libraries order some of their
+    calls by them, and a run must repeat to the byte.
     """
-    if sys.argv[1:2] == ["demo"] and os.environ.get("PYTHONHASHSEED") != "0":
+    if sys.argv[1:2] in (["demo"], ["bench"]) and os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program again
     main()

@@ -30,6 +30,17 @@ def test_an_octet_takes_ten_bits(baud):
     assert to_dongle == [(pytest.approx(960 / baud), bytes(96))]
 
 
+def test_a_line_of_no_baud_takes_no_time_and_keeps_the_order():
+    timeline, serial, to_dongle, to_host = line(baud=0)
+    end = open_it(timeline, serial, to_host)
+    end.write(b"first")
+    end.write(b"second")
+
+    timeline.run(0.0)
+
+    assert to_dongle == [(0.0, b"first"), (0.0, b"second")]
+
+
 def test_what_is_written_twice_queues_and_keeps_its_order():
     timeline, serial, to_dongle, to_host = line(baud=1000)
     end = open_it(timeline, serial, to_host)

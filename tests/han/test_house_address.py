@@ -41,6 +41,12 @@ def test_settings_stand_in_place_of_the_homes_own():
     assert (personality_of(home).baud, personality_of(home).ezsp) == (460_800, 17)
 
 
+def test_a_line_that_takes_no_time_is_a_setting_too():
+    home = read_address("sim://demo?baud=0").apply_to(read_home("demo"))
+
+    assert personality_of(home).baud == 0
+
+
 def test_without_settings_the_home_decides():
     assert read_address("sim://demo").apply_to(read_home("demo")) == read_home("demo")
 

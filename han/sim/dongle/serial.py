@@ -40,7 +40,8 @@ class HostEnd:
 class SerialLine:
     """The line itself. ``to_dongle`` is called with what arrives at the dongle.
 
-    ``carry`` gives what becomes of a write on its way, in either direction.
+    ``baud`` 0 is a line that takes no time. ``carry`` gives what becomes of a write on its way, in either
+    direction.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SerialLine:
         self._timeline = timeline
         self._carry = carry
         self._to_dongle = to_dongle
-        self._seconds_per_octet = 10 / baud
+        self._seconds_per_octet = 10 / baud if baud else 0.0
         self._silenced = 0
         self._free_to_dongle = 0.0
         self._free_to_host = 0.0

@@ -1,0 +1,274 @@
+"""Where our own downloads are measured: a hub, its broker, and the house behind its virtual dongle.
+
+The parts are the real ones, as in the demo: the hub speaks EZSP to the dongle and takes its image over MQTT.
+Of the head end only as much is here as offers an image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from han.clock import Utc
+from han.coordinator import SecuritySettings
+from han.facts import Fact, Facts
+from han.radio import NetworkSettings, RadioSettings
+from han.security.suite import Suite
+from han.sim.dongle.houses import forget_house, register_house
+from han.sim.home import DeviceDescription, DongleDescription, Home, InstallCode, Kind, Quirks
+from han.sim.house import House
+from hub import messages
+from hub.demo.broker import EmbeddedBroker
+from hub.disk import RealDisk
+from hub.flash import Flash
+from hub.house import coordinator_at
+from hub.hub import Bearings, Hub, HubSettings
+from hub.messages import Envelopes, ImageChunk, ImageOffer, ImageWanted, JoinRequest, Response, Target
+from hub.mqtt import Mailbox, MailboxSettings
+from ota.eui64 import Eui64
+from ota.image import Header, Image
+from ota.server import ServerSettings
+
+OLD, NEW = 0x00010000, 0x00020000
+MANUFACTURER, IMAGE_TYPE = 0x121D, 0x0084
+PATIENCE = 7200.0
+"""Virtual seconds for any one thing to happen."""
+_CHANNEL = 15
+_CHUNK = 32 * 1024
+_INSTALL_CODE = InstallCode(bytes.fromhex("75288bc88fde9392165f3d8ccca3a7d7a6c0"))
+_FIRST_EUI64 = 0x00DB_1234_5678_0000
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One hub and its devices, and how an image travels between them.
+
+    Attributes:
+        size: octets of the upgrade file.
+        devices: how many PPMIDs fetch it at the same time.
+        baud: of the serial line; 0 takes no time.
+        seed: of everything that is left to chance.
+    """
+
+    size: int
+    devices: int = 1
+    baud: int = 0
+    seed: int = 1
+
+    def image(self) -> bytes:
+        """The upgrade file."""
+        header = Header(
+            manufacturer=MANUFACTURER, image_type=IMAGE_TYPE, file_version=NEW, total_size=self.size
+        )
+        body = random.Random(f"{self.seed} image").randbytes(self.size - header.length)
+        return Image(header, body).to_bytes()
+
+    def home(self, number: int = 0) -> Home:
+        """The house; those with different numbers share no address."""
+        first = _FIRST_EUI64 + 0x100 * number
+        return Home(
+            name=f"bench-{number}",
+            channel=_CHANNEL,
+            seed=self.seed + number,
+            dongle=DongleDescription(
+                eui64=Eui64(first), baud=self.baud, behaves=Quirks.PLAIN, key_table=max(16, self.devices)
+            ),
+            devices=tuple(
+                DeviceDescription(
+                    kind=Kind.PPMID,
+                    name=f"ppmid-{place}",
+                    eui64=Eui64(first + 1 + place),
+                    install_code=_INSTALL_CODE,
+                    manufacturer=MANUFACTURER,
+                    image_type=IMAGE_TYPE,
+                    file_version=OLD,
+                    first_query_within=1.0,
+                    join_retry=1.0,
+                )
+                for place in range(self.devices)
+            ),
+        )
+
+
+class Watch:
+    """Lets one wait for facts."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        self._waiting: dict[tuple[str, str], tuple[int, asyncio.Event]] = {}
+        facts.subscribe(self._hear)
+
+    async def until(self, who: str, what: str, times: int = 1) -> None:
+        """Return once this has been said so often; raises TimeoutError if it is not."""
+        event = asyncio.Event()
+        self._waiting[who, what] = (times, event)
+        if self._counts.get((who, what), 0) < times:
+            async with asyncio.timeout(PATIENCE):
+                await event.wait()
+        del self._waiting[who, what]
+
+    def _hear(self, fact: Fact) -> None:
+        key = (fact.who, fact.what)
+        count = self._counts[key] = self._counts.get(key, 0) + 1
+        waiting = self._waiting.get(key)
+        if waiting is not None and count >= waiting[0]:
+            waiting[1].set()
+
+
+@dataclass(slots=True)
+class Workplace:
+    """A hub and its house; its devices have joined when it is handed out."""
+
+    house: House
+    hub: Hub
+    facts: Facts
+    watch: Watch
+    _mailbox: Mailbox
+    _pen: Envelopes
+    _images: dict[str, bytes] = field(default_factory=dict)
+    _wanted: asyncio.Queue[ImageWanted] = field(default_factory=asyncio.Queue)
+    _answers: asyncio.Queue[Response] = field(default_factory=asyncio.Queue)
+
+    async def hear(self, topic: str, payload: bytes) -> None:
+        """Take what the hub says to its head end."""
+        _, message = messages.open_message(topic, payload)
+        if isinstance(message, ImageWanted):
+            self._wanted.put_nowait(message)
+        elif isinstance(message, Response):
+            self._answers.put_nowait(message)
+
+    async def admit(self, device: DeviceDescription) -> None:
+        """Let a device in and wait until it has joined and has its link key."""
+        await self._ask(
+            JoinRequest(
+                device=str(device.eui64),
+                install_code=bytes(device.install_code).hex(),
+                device_type=device.kind.value,
+                **self._pen.stamp(),
+            )
+        )
+        self.house.devices[device.name].power_on()
+        await self.watch.until(device.name, "device.attached")
+
+    async def offer(self, image: bytes) -> None:
+        """Put an image for every device into the hub's slot; returns when the hub has stored it."""
+        image_id = hashlib.sha256(image).hexdigest()
+        await self._ask(
+            ImageOffer(
+                request_id=f"bench-{image_id[:8]}",
+                service_request="11.4",
+                image_id=image_id,
+                size=len(image),
+                chunk_size=_CHUNK,
+                targets=tuple(
+                    Target(device=str(device.eui64), device_type=device.kind.value)
+                    for device in self.house.home.devices
+                ),
+                **self._pen.stamp(),
+            )
+        )
+        while not (wanted := await self._wanted.get()).complete:
+            data = image[wanted.offset : wanted.offset + _CHUNK]
+            await self._send(
+                ImageChunk(
+                    image_id=image_id,
+                    offset=wanted.offset,
+                    data=data,
+                    sha256=hashlib.sha256(data).hexdigest(),
+                    **self._pen.stamp(),
+                )
+            )
+
+    async def _ask(self, request: JoinRequest | ImageOffer) -> None:
+        await self._send(request)
+        answer = await self._answers.get()
+        assert answer.ok, answer.reason
+
+    async def _send(self, message: messages.Message) -> None:
+        await self._mailbox.publish(messages.topic_of(self.hub.eui64, message), messages.encode(message))
+
+
+@asynccontextmanager
+async def open_workplace(
+    setup: Setup,
+    broker: EmbeddedBroker,
+    folder: Path,
+    *,
+    number: int = 0,
+    server: ServerSettings | None = None,
+    listen: Callable[[Fact], None] = lambda _: None,
+) -> AsyncIterator[Workplace]:
+    """Start a hub with its house on the running loop, let every device join, and stop it afterwards."""
+    loop = asyncio.get_running_loop()
+    utc = Utc(loop)
+    facts = Facts(loop.time)
+    facts.subscribe(listen)
+    home = setup.home(number)
+    house = House(home, facts=facts, utc=utc.at)
+    house.run_on(loop)
+    dice = random.Random(f"{setup.seed} bench {number}")
+    name = home.name
+    async with AsyncExitStack() as stack:
+        stack.callback(house.stop)
+        register_house(name, house)
+        stack.callback(forget_house, name)
+        state = folder / name
+        state.mkdir(mode=0o700)
+        radio = RadioSettings(url=f"sim://{name}", state=state, entropy=dice.randbytes)
+        network = NetworkSettings(
+            channel=_CHANNEL,
+            pan_id=0x6700 + number,
+            extended_pan_id=Eui64(dice.getrandbits(64)),
+            network_key=dice.randbytes(16),
+        )
+        security = SecuritySettings(credentials=lambda eui64: (house.certified(eui64, Suite.TWO),))
+        hub = await Hub.open(
+            HubSettings(server=server or ServerSettings()),
+            open_house=coordinator_at(radio, network, security, facts),
+            flash=Flash(RealDisk(state)),
+            mailbox=MailboxSettings.in_simulation(broker.address, "hub"),
+            bearings=Bearings.seeded(utc, facts, dice),
+        )
+        running = asyncio.create_task(hub.run(), name=f"hub of {name}")
+        stack.push_async_callback(_end, running)
+        await hub.ready()
+        mailbox = Mailbox(
+            MailboxSettings.in_simulation(broker.address, f"head-end-{number}"),
+            who="head-end",
+            facts=facts,
+            dice=dice,
+        )
+        place = Workplace(
+            house,
+            hub,
+            facts,
+            Watch(facts),
+            mailbox,
+            Envelopes(utc.now, lambda: f"{dice.getrandbits(128):032x}"),
+        )
+        for below in ("response/+", "image/wanted"):
+            await mailbox.on(messages.topic(hub.eui64, below), place.hear)
+        await stack.enter_async_context(mailbox)
+        for device in home.devices:
+            await place.admit(device)
+        yield place
+
+
+@asynccontextmanager
+async def open_broker() -> AsyncIterator[tuple[EmbeddedBroker, Path]]:
+    """A broker inside the process, and a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="gbhan-bench-") as name:
+        folder = Path(name)
+        async with EmbeddedBroker.on_socket(folder / "mqtt") as broker:
+            yield broker, folder
+
+
+async def _end(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    await asyncio.wait([running])

@@ -1,0 +1,98 @@
+"""The benchmark measures what it says, in rows that a program can read. Small images: no aim is tested."""
+
+from __future__ import annotations
+
+import json
+import pstats
+
+import pytest
+from click.testing import CliRunner
+
+from hub.bench.measures import KB, MEASURES, Scale
+from hub.bench.rows import Row, at_least, at_most
+from hub.cli.bench import bench
+
+FIELDS = ["name", "value", "unit", "reference", "reference_value", "ratio", "aim", "met"]
+SMALL = Scale(image=8 * KB)
+
+
+def rows_of(name: str) -> list[Row]:
+    (measure,) = [each for each in MEASURES if each.name == name]
+    return list(measure.rows(SMALL))
+
+
+def test_an_aim_is_met_from_its_bound_on():
+    row = Row(name="a", unit="s", ratio=0.97)
+
+    assert at_least(0.97, row).met
+    assert not at_least(0.98, row).met
+    assert at_most(0.97, row).met
+    assert not at_most(0.96, row).met
+
+
+def test_what_was_not_measured_meets_no_aim():
+    assert at_least(0.0, Row(name="a", unit="no node here")).met is False
+
+
+@pytest.mark.parametrize("name", ["air", "air-115200", "air-460800"])
+def test_a_download_takes_about_what_physics_asks(name):
+    (row,) = rows_of(name)
+
+    assert row.unit == "virtual s"
+    assert row.ratio == row.reference_value / row.value
+    assert 0.9 < row.ratio < 1.1
+
+
+def test_a_slower_line_makes_a_slower_download():
+    values = [rows_of(name)[0].value for name in ("air-115200", "air-460800", "air")]
+
+    assert values[0] > values[1] >= values[2] * 0.95
+
+
+def test_the_real_time_factor_is_that_of_the_same_download():
+    wall, processor = rows_of("real-time")
+
+    assert wall.reference_value == processor.reference_value == rows_of("air")[0].value
+    assert wall.ratio == wall.reference_value / wall.value
+    assert processor.value > 0
+
+
+def test_the_rows_are_one_json_list_and_the_progress_is_elsewhere():
+    result = CliRunner().invoke(bench, ["--only", "air", "--kilobytes", "4", "--json"])
+    rows = json.loads(result.stdout)
+
+    assert result.exit_code == 0
+    assert [list(row) for row in rows] == [FIELDS]
+    assert rows[0]["name"] == "air efficiency, block mode"
+    assert result.stderr.startswith("air: ")
+
+
+def test_people_get_a_table_and_the_machine_that_it_was_measured_on():
+    result = CliRunner().invoke(bench, ["--only", "air", "--kilobytes", "4"])
+
+    assert "Measured on" in result.stdout
+    assert "air efficiency, block mode" in result.stdout
+    assert "0.97" in result.stdout
+
+
+def test_where_the_time_went_is_written_for_pstats(tmp_path):
+    file = tmp_path / "bench.prof"
+    CliRunner().invoke(bench, ["--only", "air", "--kilobytes", "2", "--profile", str(file)])
+
+    functions = {name for _, _, name in pstats.Stats(str(file)).stats}
+    assert "measure_download" in functions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--only", "warp"], "'warp' is not one of"),
+        (["--kilobytes", "0"], "0 is not in the range"),
+        (["--kilobytes", "751"], "751 is not in the range"),
+    ],
+)
+def test_a_senseless_request_is_refused_by_what_is_wrong_with_it(arguments, says):
+    result = CliRunner().invoke(bench, arguments)
+
+    assert result.exit_code == 2
+    assert says in result.output

@@ -22,6 +22,7 @@ from msgspec import Meta
 from han.security.errors import InstallCodeError
 from han.security.install_code import parse_install_code
 from han.sim.fault import Fault
+from han.sim.personality import Personality
 from han.stub_clusters import StubCluster
 from ota.eui64 import Eui64
 
@@ -137,7 +138,8 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     A device with a ``lab`` certificate (by another authority if the home names one) establishes a link key
     (CBKE) under one of its cryptographic `suites` and protects what Smart Energy protects; one with ``none``
     does neither. Home Automation knows neither. `establishment` says how it conducts itself while it does the
-    former. `stub_clusters` it serves besides what its kind does.
+    former. `stub_clusters` it serves besides what its kind does. `personality` is in which way its OTA client
+    is peculiar (`han.sim.personality`).
     """
 
     kind: Kind
@@ -166,6 +168,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     suites: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1)] = (2,)
     establishment: Conduct = Conduct.HONEST
     stub_clusters: tuple[StubCluster, ...] = ()
+    personality: str = Personality.HONEST
 
     def __repr__(self) -> str:
         return f"DeviceDescription({self.kind.value} {self.name!r} {self.eui64})"
@@ -346,6 +349,7 @@ def _complaints(home: Home) -> Iterator[str]:
         if device.eui64 in addresses:
             yield f"device {device.name!r} has the EUI-64 of {addresses[device.eui64]}: give it its own"
         yield from _complaints_about(device)
+        yield from _complaints_about_personality(device)
         names[device.name] = place
         addresses[device.eui64] = repr(device.name)
     yield from _complaints_about_links(home.links, names)
@@ -373,6 +377,16 @@ def _complaints_about(device: DeviceDescription) -> Iterator[str]:
         yield f"device {device.name!r} always listens: write sleeps = true beside its poll_period"
     if len(set(device.suites)) != len(device.suites):
         yield f"device {device.name!r} names a suite twice: write each once, as in suites = [1, 2]"
+
+
+def _complaints_about_personality(device: DeviceDescription) -> Iterator[str]:
+    # It is read as text, so that the complaint can name those that there are.
+    known = [each.value for each in Personality]
+    if device.personality not in known:
+        there_are = ", ".join(known)
+        yield f"device {device.name!r} has the personality {device.personality!r}: there are {there_are}"
+    elif device.kind is Kind.ROUTER and device.personality != Personality.HONEST:
+        yield f"device {device.name!r} is a {device.kind.value}: it has no firmware, so no personality"
 
 
 def _complaints_about_links(links: tuple[LinkDescription, ...], names: Iterable[str]) -> Iterator[str]:

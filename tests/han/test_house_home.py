@@ -231,6 +231,33 @@ def test_a_home_with_links_or_firmware_that_cannot_be_is_refused(text, complaint
         parse_home(text.encode())
 
 
+def test_a_device_is_honest_unless_its_file_gives_it_another_personality():
+    plain, peculiar = parse_home((HOME + SECOND + 'personality = "takes-40"').encode()).devices
+
+    assert (plain.personality, peculiar.personality) == ("honest", "takes-40")
+
+
+def test_an_unknown_personality_is_refused_with_the_list_of_those_that_there_are():
+    with pytest.raises(
+        HomeError, match="'ppmid' has the personality 'surly': there are honest, takes-40, "
+    ) as no:
+        parse_home((HOME + 'personality = "surly"').encode())
+
+    assert "no-version-attribute" in str(no.value)
+
+
+def test_a_personality_is_written_as_text():
+    with pytest.raises(HomeError, match="personality"):
+        parse_home((HOME + "personality = 40").encode())
+
+
+def test_a_range_extender_has_no_personality_because_it_has_no_firmware():
+    text = HOME.replace('"PPMID"', '"ROUTER"') + 'personality = "takes-40"'
+
+    with pytest.raises(HomeError, match="'ppmid' is a ROUTER: it has no firmware, so no personality"):
+        parse_home(text.encode())
+
+
 @pytest.mark.parametrize("path", sorted(HOMES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_home_that_ships_can_be_read_and_says_on_top_what_it_is(path):
     home = read_home(str(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
@@ -17,11 +18,12 @@ from han.sim.air.timeline import Timeline
 from han.sim.devices.activation import Decision, HeldImage, decide
 from han.sim.devices.kinds import Nature
 from han.sim.devices.memory import Memory
+from han.sim.devices.personalities import Peculiar, machine_for
 from han.sim.devices.port import Port
 from han.sim.devices.upgrade import Upgrade
 from han.sim.home import DeviceDescription
 from han.zcl import OTA_CLUSTER, AttributeValue
-from ota.client import ClientSettings, Identity, OtaClient
+from ota.client import ClientSettings, Identity
 from ota.client_events import (
     Aborted,
     Activated,
@@ -163,15 +165,17 @@ class Firmware:
             verify=self._accepts,
         )
         identity = Identity(us.manufacturer, us.image_type, self._memory.file_version, us.hardware_version)
+        machine = machine_for(us.personality, settings, identity, self._dice, self._memory.download)
+        in_plain = isinstance(machine, Peculiar) and machine.in_plain
         return Upgrade(
-            machine=OtaClient(settings, identity, self._dice, self._memory.download),
+            machine=machine,
             timeline=self._timeline,
-            send=self._send,
+            send=partial(self._send, in_plain=in_plain),
             on_event=self._happened,
         )
 
-    def _send(self, zcl: bytes, acknowledged: bool) -> None:  # noqa: FBT001 - as the pump passes it
-        self._port.send(OTA_CLUSTER, zcl, acknowledged=acknowledged)
+    def _send(self, zcl: bytes, acknowledged: bool, *, in_plain: bool) -> None:  # noqa: FBT001 - as the pump passes it
+        self._port.send(OTA_CLUSTER, zcl, acknowledged=acknowledged, in_plain=in_plain)
 
     def _accepts(self, data: bytes) -> bool:
         fault = fault_in(data, self._description, self._layout)

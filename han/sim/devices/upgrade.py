@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from han.sim.air.timeline import Handle, Timeline
+from han.sim.devices.personalities import Peculiar
 from han.zcl import encode_ota
 from ota.client import OtaClient, Send
 from ota.client_events import Event
@@ -17,7 +18,7 @@ from ota.errors import TheirError
 
 
 class Upgrade:
-    """Drives an `OtaClient` in a simulated house.
+    """Drives the OTA machine of a device, honest or peculiar, in a simulated house.
 
     Args:
         send: puts a ZCL frame of the OTA cluster on its way to the server, to be acknowledged by its APS or
@@ -28,7 +29,7 @@ class Upgrade:
     def __init__(
         self,
         *,
-        machine: OtaClient,
+        machine: OtaClient | Peculiar,
         timeline: Timeline,
         send: Callable[[bytes, bool], None],
         on_event: Callable[[Event], None],

@@ -27,8 +27,8 @@ MARK_EVERY: Final = 1.0
 SHORTEST_RUN: Final = 0.5
 """Seconds from which a speed is told: a page's blocks may leave all at once."""
 USUAL_GAPS: Final = 8
-SHORTEST_SILENCE: Final = 10.0
-"""A client that is silent for eight times its usual gap, and for ten seconds at least, is not downloading."""
+SHORTEST_SILENCE: Final = 5.0
+"""A client that is silent for eight times its usual gap, and for five seconds at least, downloads no more."""
 FIRST_AFTER: Final = 1.0
 """Seconds from the beginning of a run to its first reading, which would know no speed before."""
 LARGEST_PAGE: Final = 0xFFFF

@@ -62,7 +62,7 @@ def test_a_silent_device_moves_at_no_speed_and_its_end_cannot_be_foretold():
     meter = Meter(SIZE)
     _, now = run(meter, 0, 100, 0.0, 0.05)
     assert meter.speed(now + 1) > 0
-    assert (meter.speed(now + 11), meter.seconds_left(now + 11)) == (0.0, None)
+    assert (meter.speed(now + 6), meter.seconds_left(now + 6)) == (0.0, None)
 
 
 def test_a_device_that_asks_once_an_hour_has_a_speed_too():

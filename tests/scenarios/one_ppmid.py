@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from han.clock import Utc
 from han.facts import Facts
 from han.sim.address import HouseSettings
@@ -17,16 +19,25 @@ from hub.demo.stage import Chance, Stage, open_stage, prepared_home
 
 
 @asynccontextmanager
-async def one_ppmid(seed: int, *, ezsp: int = 13) -> AsyncIterator[tuple[Stage, DeviceDescription]]:
-    """A PPMID that has joined a minute ago, on a dongle that speaks this version."""
+async def one_ppmid(
+    seed: int, *, ezsp: int = 13, loss: float = 0.0, **changes: object
+) -> AsyncIterator[tuple[Stage, DeviceDescription]]:
+    """A PPMID that has joined a minute ago, on a dongle that speaks this version.
+
+    ``changes`` are to how the home file describes it.
+    """
     loop = asyncio.get_running_loop()
     facts = Facts(loop.time)
     supplier = Supplier(seed)
     home = prepared_home(HouseSettings("demo", ezsp=ezsp).apply_to(read_home("demo")), supplier, None)
-    house = House(home, facts=facts, utc=Utc(loop).at, seed=seed)
+    devices = [
+        msgspec.structs.replace(each, **changes) if each.name == "ppmid" else each for each in home.devices
+    ]
+    home = msgspec.structs.replace(home, devices=tuple(devices))
+    house = House(home, facts=facts, utc=Utc(loop).at, seed=seed, loss=loss)
     house.run_on(loop)
     report = Report(seed=seed)
-    async with open_stage(house, Chance(seed), report=report, facts=facts, supplier=supplier) as stage:
+    async with open_stage(house, Chance(seed, loss), report=report, facts=facts, supplier=supplier) as stage:
         ppmid = stage.described["ppmid"]
         joined = asyncio.Event()
         facts.subscribe(lambda fact: joined.set() if fact.what == "device.joined" else None)

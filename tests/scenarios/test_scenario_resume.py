@@ -1,0 +1,118 @@
+"""A download is broken off in every way, on the true radio path, and goes on where the device stood.
+
+Never a mixed image: what the device says it holds is the file that was sent, octet for octet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+import pytest
+from one_ppmid import one_ppmid
+from sleepy_home import offsets, said, update, wait_for
+
+from hub.demo.stage import Stage
+
+pytestmark = pytest.mark.usefixtures("rebound")
+
+SIZE = 30_000
+NEW = 0x00020000
+SEEDS = [1, 2, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 40))]
+
+
+@asynccontextmanager
+async def ppmid_home(seed: int, **changes):
+    """A home with one PPMID, what is said in it, and dice for the test."""
+    async with one_ppmid(seed, **changes) as (stage, _):
+        told = []
+        stage.facts.subscribe(told.append)
+        yield stage, told, random.Random(f"{seed} resume")
+
+
+async def block_from_now(stage: Stage, count: int) -> None:
+    """Until the PPMID has received so many blocks from now on."""
+    await wait_for(stage, "ota.block", "ppmid", count)
+
+
+async def ends_well(stage: Stage, told: list, file, request: str) -> None:
+    """The request ends as it should, told once; the device holds the file, each of its octets sent once."""
+    outcome = await stage.dsp.finished(request)
+    assert [device.result.value for device in outcome.devices] == ["activated"]
+    assert [fact.image for fact in said(told, "ota.complete", "ppmid")] == [file.image_id]
+    assert [fact.code for fact in said(told, "alert.received", "dsp")] == ["0x8F8A", "0x8F8B"]
+    received = offsets(told, "ppmid")
+    assert received == sorted(set(received)), "it goes on where it stood"
+    assert received[-1] < len(file.data) <= received[-1] + 65
+
+
+def progress_after(told: list, moment: float):
+    """The first reading told of the blocks that went out after this moment, and the speed of these blocks."""
+    served = [fact for fact in said(told, "ota.block", "hub") if fact.at >= moment]
+    reading = next(fact for fact in said(told, "ota.progress", "hub") if fact.at > served[0].at)
+    until = [fact for fact in served if fact.at <= reading.at]
+    speed = sum(fact.size for fact in until[1:]) / (until[-1].at - until[0].at)
+    return reading, served[0], speed
+
+
+def progress_is_right(told: list, moment: float, size: int) -> None:
+    """Soon after a resume at this moment, percent, speed and time left are those of what happens since."""
+    reading, first, speed = progress_after(told, moment)
+    assert reading.at - first.at < 6.0
+    assert reading.percent >= 100 * first.offset // size
+    assert reading.octets_per_second == pytest.approx(speed, rel=0.15)
+    assert reading.seconds_left == pytest.approx((size - reading.offset) / speed, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_device_that_loses_its_power_at_any_block_goes_on_with_the_next(seed):
+    async with ppmid_home(seed) as (stage, told, dice):
+        file, request = await update(stage, "ppmid", SIZE)
+        ppmid = stage.house.devices["ppmid"]
+        back = []
+        for _ in range(2):
+            await block_from_now(stage, dice.randint(1, 180))
+            ppmid.power_off()
+            await asyncio.sleep(dice.uniform(6.0, 90.0))
+            ppmid.power_on()
+            back.append(stage.now)
+        await ends_well(stage, told, file, request)
+    for moment in back:
+        progress_is_right(told, moment, SIZE)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_hub_that_restarts_in_mid_download_serves_on(seed):
+    async with ppmid_home(seed) as (stage, told, dice):
+        file, request = await update(stage, "ppmid", SIZE)
+        await block_from_now(stage, dice.randint(1, 300))
+        await stage.mains.cut()
+        await asyncio.sleep(dice.uniform(1.0, 60.0))
+        await stage.mains.power_on()
+        back = stage.now
+        await ends_well(stage, told, file, request)
+    progress_is_right(told, back, SIZE)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_download_goes_on_under_a_new_network_key(seed):
+    async with ppmid_home(seed) as (stage, told, dice):
+        file, request = await update(stage, "ppmid", 3 * SIZE)
+        await block_from_now(stage, dice.randint(1, 300))
+        await stage.mains.hub._house.switch_network_key()
+        await ends_well(stage, told, file, request)
+    (changed,) = said(told, "network.key_changed", "hub")
+    before = [fact for fact in said(told, "ota.block", "ppmid") if fact.at < changed.at]
+    assert 0 < len(before) < len(offsets(told, "ppmid"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_device_is_followed_to_another_address_in_mid_download(seed):
+    async with ppmid_home(seed) as (stage, told, dice):
+        file, request = await update(stage, "ppmid", SIZE)
+        for _ in range(2):
+            await block_from_now(stage, dice.randint(1, 200))
+            stage.house.devices["ppmid"].node.change_address()
+        await ends_well(stage, told, file, request)
+        assert said(told, "device.moved", "hub")

@@ -92,7 +92,8 @@ class Serving:
             alike = [each for each in wanted if _activation(each) is activation]
             if alike:
                 devices = [each.device for each in alike]
-                self._server.offer(Offer.of(data, devices, activation), self._loop.time())
+                begun = [each.device for each in alike if each.has_begun]
+                self._server.offer(Offer.of(data, devices, activation, begun), self._loop.time())
             for each in alike:
                 if each.fate is Fate.FINISHED:
                     self._server.finished(each.device, held.image_id)

@@ -110,6 +110,7 @@ class _Transfer:
     due: float | None = None  # when to remind it (IDLE) or to call it stalled (SERVING)
     notified: int = 0
     aborts: int = 0  # since the last progress
+    has_begun: bool = True  # what it has of the image is of this very file, as far as anybody knows
     furthest: int = -1  # the highest offset asked for
     offset: int = 0  # of the block asked for last
     released: bool = False  # activated by us: an Upgrade End Request asked again is answered "now"
@@ -167,6 +168,7 @@ class OtaServer:
                 transfer.offer = offer
                 continue
             transfer = _Transfer(peer, offer, key, self._settings.notify_every)
+            transfer.has_begun = offer.begun is None or peer in offer.begun
             self._transfers.setdefault(peer, {})[key] = transfer
             self._farewells.get(peer, {}).pop(key, None)
             transfer.due = now
@@ -378,7 +380,15 @@ class OtaServer:
             self._refuse(peer, request, sequence, why, Status.NO_IMAGE_AVAILABLE)
         elif request.maximum_data_size == 0:
             self._refuse(peer, request, sequence, "a block of no octets", Status.MALFORMED_COMMAND)
+        elif request.file_offset > 0 and not transfer.has_begun:
+            why = (
+                f"the device would go on at octet {request.file_offset} of an image that it never began:"
+                " what it has is of another file with the same version"
+            )
+            self._out.append(Refused(peer, why, Status.ABORT))
+            self._out.append(Send(peer, ImageBlockAbort(), sequence))
         else:
+            transfer.has_begun = True
             if transfer.phase is _Phase.IDLE:
                 transfer.phase = _Phase.SERVING
                 self._out.append(TransferStarted(peer, transfer.offer.image_id, request.file_offset))
@@ -426,10 +436,13 @@ class OtaServer:
             self._out.append(Send(peer, DefaultResponse(request.COMMAND_ID, Status.SUCCESS), sequence))
 
     def _completed(self, transfer: _Transfer, request: UpgradeEndRequest, sequence: int) -> None:
+        why = None
         if transfer.phase is _Phase.BARRED:
-            self._refuse(
-                transfer.peer, request, sequence, "this device gets this image no more", Status.ABORT
-            )
+            why = "this device gets this image no more"
+        elif not transfer.has_begun:
+            why = "the device has an image that it never began: it is of another file with the same version"
+        if why is not None:
+            self._refuse(transfer.peer, request, sequence, why, Status.ABORT)
             return
         if transfer.phase is not _Phase.DONE:
             transfer.phase, transfer.due = _Phase.DONE, None

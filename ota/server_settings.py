@@ -26,18 +26,31 @@ class Activation(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An upgrade file and the devices it is for. ``image_id`` is the file's SHA-256 in lower-case hex."""
+    """An upgrade file and the devices it is for. ``image_id`` is the file's SHA-256 in lower-case hex.
+
+    ``begun`` are the targets known to have part of this very file. Any other one that would go on in the
+    middle has part of another file with the same version, and is told to start anew; None: nobody knows.
+    """
 
     image_id: str
     data: bytes
     header: Header
     targets: frozenset[Eui64]
     activation: Activation
+    begun: frozenset[Eui64] | None = None
 
     @classmethod
-    def of(cls, data: bytes, targets: Iterable[Eui64], activation: Activation) -> Self:
+    def of(
+        cls,
+        data: bytes,
+        targets: Iterable[Eui64],
+        activation: Activation,
+        begun: Iterable[Eui64] | None = None,
+    ) -> Self:
         """Offer this file. Raises ImageFormatError if it has no OTA header."""
-        return cls(hashlib.sha256(data).hexdigest(), data, Header.parse(data), frozenset(targets), activation)
+        known = None if begun is None else frozenset(begun)
+        image_id, header = hashlib.sha256(data).hexdigest(), Header.parse(data)
+        return cls(image_id, data, header, frozenset(targets), activation, known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

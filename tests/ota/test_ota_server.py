@@ -547,3 +547,35 @@ def test_two_images_for_two_types_in_one_device_are_both_served():
     server.offer(Offer.of(other, [PPMID], Activation.NOW), 1.0)
     assert answer(server, QUERY).image_type == 0x0084
     assert answer(server, QueryNextImageRequest(0x121D, 0x0085, 1, 0x1150)).image_type == 0x0085
+
+
+# Two files with one version.
+
+
+def unbegun() -> OtaServer:
+    """A server whose PPMID is known to have nothing of FILE."""
+    server = OtaServer(ServerSettings())
+    server.offer(Offer.of(FILE, [PPMID], Activation.NOW, begun=()), 0.0)
+    return server
+
+
+def test_a_device_that_would_go_on_with_a_file_that_it_never_began_is_told_to_start_anew():
+    server = unbegun()
+    assert answer(server, block_request(130)) == ImageBlockAbort()
+    assert answer(server, block_request(130)) == ImageBlockAbort()
+    assert answer(server, block_request(0)).data == FILE[:65]
+    assert answer(server, block_request(130)).data == FILE[130:195]
+
+
+def test_whoever_never_began_this_file_cannot_have_the_whole_of_it():
+    server = unbegun()
+    assert answer(server, upgrade_end()) == DefaultResponse(0x06, Status.ABORT)
+    answer(server, block_request(0))
+    assert isinstance(answer(server, upgrade_end()), UpgradeEndResponse)
+
+
+def test_a_device_that_is_known_to_have_begun_goes_on_anywhere_after_a_restart_of_the_server():
+    server = OtaServer(ServerSettings())
+    server.offer(Offer.of(FILE, [PPMID, GSME], Activation.NOW, begun=[PPMID]), 0.0)
+    assert answer(server, block_request(130)).data == FILE[130:195]
+    assert answer(server, block_request(130), peer=GSME) == ImageBlockAbort()

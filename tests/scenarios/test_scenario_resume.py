@@ -116,3 +116,51 @@ async def test_a_device_is_followed_to_another_address_in_mid_download(seed):
             stage.house.devices["ppmid"].node.change_address()
         await ends_well(stage, told, file, request)
         assert said(told, "device.moved", "hub")
+
+
+# The image changed meanwhile.
+
+
+async def gas_meter_joins(stage: Stage) -> None:
+    """Whose image may take the slot from the PPMID's."""
+    await stage.admit(stage.described["gsme"])
+    stage.house.devices["gsme"].power_on()
+    await asyncio.sleep(120)
+
+
+async def preempt(stage: Stage) -> None:
+    """A gas image takes the slot, and has been fetched."""
+    _, request = await update(stage, "gsme", 1500)
+    outcome = await stage.dsp.finished(request)
+    assert [device.result.value for device in outcome.devices] == ["transferred"]
+
+
+async def test_a_device_whose_image_is_replaced_is_told_and_starts_anew_with_the_other():
+    async with ppmid_home(1) as (stage, told, dice):
+        await gas_meter_joins(stage)
+        _, discarded = await update(stage, "ppmid", SIZE)
+        await block_from_now(stage, dice.randint(20, 200))
+        await preempt(stage)
+        assert (await stage.dsp.finished(discarded)).devices[0].result.value == "image discarded"
+        assert [fact.why for fact in said(told, "ota.aborted", "ppmid")] == ["ABORT"]
+        other, request = await update(stage, "ppmid", SIZE, NEW + 1)
+        assert (await stage.dsp.finished(request)).devices[0].result.value == "activated"
+        assert [fact.image for fact in said(told, "ota.complete", "ppmid")] == [other.image_id]
+        assert [fact.offset for fact in said(told, "ota.started", "ppmid")] == [0, 0]
+
+
+@pytest.mark.parametrize("version", [NEW, NEW + 1])
+async def test_a_device_that_was_off_while_its_image_was_replaced_takes_none_of_the_old(version):
+    """With the same version and size too: such files cannot be told apart by what a device asks for."""
+    async with ppmid_home(2) as (stage, told, dice):
+        await gas_meter_joins(stage)
+        await update(stage, "ppmid", SIZE)
+        await block_from_now(stage, dice.randint(20, 200))
+        stage.house.devices["ppmid"].power_off()
+        await preempt(stage)
+        stage.seed = 99  # other octets, whatever the version
+        other, request = await update(stage, "ppmid", SIZE, version)
+        await asyncio.sleep(60)
+        stage.house.devices["ppmid"].power_on()
+        assert (await stage.dsp.finished(request)).devices[0].result.value == "activated"
+        assert [fact.image for fact in said(told, "ota.complete", "ppmid")] == [other.image_id]

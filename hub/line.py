@@ -44,10 +44,17 @@ class Line:
         return self._sequence
 
     def post(
-        self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None = None, *, fragments: bool = True
+        self,
+        to: Eui64,
+        cluster: int,
+        frame: bytes,
+        then: Outcome | None = None,
+        *,
+        aps_ack: bool = True,
+        fragments: bool = True,
     ) -> None:
-        """Send a frame and go on; ``then`` hears the outcome. ``fragments``: see ``House.send``."""
-        work = self._post(to, cluster, frame, then, fragments=fragments)
+        """Send a frame and go on; ``then`` hears the outcome. ``House.send`` explains the rest."""
+        work = self._post(to, cluster, frame, then, aps_ack=aps_ack, fragments=fragments)
         task = asyncio.create_task(work, name=f"frame to {to}")
         # The loop itself holds tasks only weakly.
         self._sending[task] = None
@@ -59,25 +66,25 @@ class Line:
             task.cancel()
 
     async def _post(
-        self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None, *, fragments: bool
+        self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None, *, aps_ack: bool, fragments: bool
     ) -> None:
         error: HanError | None = None
         try:
-            await self._send(to, cluster, frame, fragments=fragments)
+            await self._send(to, cluster, frame, aps_ack=aps_ack, fragments=fragments)
         except HanError as failure:
             error = failure
             self._facts.say("hub", "line.failed", device=str(to), cluster=cluster, why=str(failure))
         if then is not None:
             then(error)
 
-    async def _send(self, to: Eui64, cluster: int, frame: bytes, *, fragments: bool) -> None:
+    async def _send(self, to: Eui64, cluster: int, frame: bytes, *, aps_ack: bool, fragments: bool) -> None:
         attempt = 0
         while True:
             attempt += 1
             if self._house is None:
                 raise RadioGone("the hub has no radio at the moment")
             try:
-                await self._house.send(to, cluster, frame, fragments=fragments)
+                await self._house.send(to, cluster, frame, aps_ack=aps_ack, fragments=fragments)
             except RadioBusy:
                 if attempt == BUSY_ATTEMPTS:
                     raise

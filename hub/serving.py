@@ -28,15 +28,19 @@ from ota.server import (
     AlreadyRunning,
     BlockServed,
     BlockShrunk,
+    DeviceSettings,
     Event,
     HardwareMismatch,
     Notified,
     Offer,
     OtaServer,
+    Paused,
     PeerRefused,
     Refused,
+    Resumed,
     Send,
     ServerSettings,
+    TransferAborted,
     TransferCompleted,
     TransferFailed,
     TransferInterrupted,
@@ -112,6 +116,26 @@ class Serving:
             self._conclude(device, held.image_id, failed("the device was removed from the HAN"))
             self._settle()
 
+    def configure(self, device: Eui64, settings: DeviceSettings) -> None:
+        """From now on treat this device so, in mid-download too."""
+        self._server.configure(device, settings, self._loop.time())
+        self._settle()
+
+    def pause(self, device: Eui64) -> None:
+        """Let the device's download rest. Raises OurError if there is none."""
+        self._server.pause(device, self._loop.time())
+        self._settle()
+
+    def resume(self, device: Eui64) -> None:
+        """Let a paused download go on. Raises OurError if there is none."""
+        self._server.resume(device, self._loop.time())
+        self._settle()
+
+    def abort(self, device: Eui64) -> None:
+        """End the device's download; it has failed. Raises OurError if there is none."""
+        self._server.abort(device, self._loop.time())
+        self._settle()
+
     def receive(self, sender: Eui64, frame: ZclFrame) -> None:
         """Take a frame of the OTA Upgrade cluster from a device."""
         now = self._loop.time()
@@ -151,10 +175,13 @@ class Serving:
             if isinstance(error, PayloadTooLong) and isinstance(send.command, ImageBlockResponse):
                 self._server.too_long(send.peer, len(send.command.data))
                 self._settle()
+            if send.tells_outcome:
+                self._server.sent(send, error is None, self._loop.time())
+                self._settle()
 
         # A block that does not fit is made smaller: in fragments it would cost three frames for two.
         frame = encode_ota(send.command, sequence)
-        self._line.post(send.peer, OTA_CLUSTER, frame, outcome, fragments=False)
+        self._line.post(send.peer, OTA_CLUSTER, frame, outcome, aps_ack=send.acknowledged, fragments=False)
 
     def _tell(self, event: Event) -> None:
         match event:
@@ -164,6 +191,8 @@ class Serving:
             case VersionSeen(peer=peer, file_version=file_version):
                 self._say("ota.query", event, {"version": f"{file_version:08X}"})
                 self._listeners.version(peer, file_version)
+            case TransferAborted(peer=peer, image_id=image):
+                self._conclude(peer, image, failed("aborted by the user"))
             case TransferCompleted() | AlreadyRunning() | HardwareMismatch() | TransferFailed():
                 self._conclude(event.peer, event.image_id, self._report(event))
             case _:
@@ -230,6 +259,8 @@ _NAMES: dict[type[Any], str] = {
     TransferStarted: "ota.started",
     TransferStalled: "ota.stalled",
     TransferInterrupted: "ota.interrupted",
+    Paused: "ota.paused",
+    Resumed: "ota.resumed",
     BlockShrunk: "ota.shrunk",
     Refused: "ota.refused",
     PeerRefused: "ota.peer-refused",

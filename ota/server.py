@@ -9,7 +9,7 @@ the silent.
 Only the targets of an offer are served. A device that is none, or whose hardware does not suit, hears
 NO_IMAGE_AVAILABLE.
 
-    IDLE -> notified, or asking          SERVING -> asks for blocks
+    IDLE -> notified, or asking          SERVING -> asks for blocks          PAUSED -> by the user
     DONE -> reported the image as good   BARRED  -> gets it no more: failed, or the wrong hardware
 """
 
@@ -29,6 +29,7 @@ from ota.commands import (
     ImageBlockAbort,
     ImageBlockRequest,
     ImageBlockResponse,
+    ImageBlockWait,
     ImageNotify,
     ImagePageRequest,
     QueryNextImageRequest,
@@ -47,8 +48,11 @@ from ota.server_events import (
     Event,
     HardwareMismatch,
     Notified,
+    Paused,
     PeerRefused,
     Refused,
+    Resumed,
+    TransferAborted,
     TransferCompleted,
     TransferFailed,
     TransferInterrupted,
@@ -56,7 +60,7 @@ from ota.server_events import (
     TransferStarted,
     VersionSeen,
 )
-from ota.server_settings import Activation, Offer, ServerSettings
+from ota.server_settings import Activation, DeviceSettings, Offer, ServerSettings
 from ota.status import Status
 
 __all__ = [
@@ -64,15 +68,19 @@ __all__ = [
     "AlreadyRunning",
     "BlockServed",
     "BlockShrunk",
+    "DeviceSettings",
     "Event",
     "HardwareMismatch",
     "Notified",
     "Offer",
     "OtaServer",
+    "Paused",
     "PeerRefused",
     "Refused",
+    "Resumed",
     "Send",
     "ServerSettings",
+    "TransferAborted",
     "TransferCompleted",
     "TransferFailed",
     "TransferInterrupted",
@@ -84,16 +92,23 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this command to a device. ``sequence`` None: unsolicited, the pump picks a ZCL sequence number."""
+    """Send this command to a device. ``sequence`` None: unsolicited, the pump picks a ZCL sequence number.
+
+    ``acknowledged``: whether it wants an APS acknowledgement. ``tells_outcome``: whether `OtaServer.sent`
+    wants to hear when the radio has got rid of it.
+    """
 
     peer: Eui64
     command: Command
     sequence: int | None
+    acknowledged: bool = True
+    tells_outcome: bool = False
 
 
 class _Phase(enum.Enum):
     IDLE = "idle"
     SERVING = "serving"
+    PAUSED = "paused"
     DONE = "done"
     BARRED = "barred"
 
@@ -113,6 +128,7 @@ class _Transfer:
     has_begun: bool = True  # what it has of the image is of this very file, as far as anybody knows
     furthest: int = -1  # the highest offset asked for
     offset: int = 0  # of the block asked for last
+    abort_owed: bool = False  # ended by the user in mid-download, and not told yet
     released: bool = False  # activated by us: an Upgrade End Request asked again is answered "now"
 
 
@@ -134,6 +150,7 @@ class OtaServer:
         self._transfers: dict[Eui64, dict[ImageKey, _Transfer]] = {}
         self._farewells: dict[Eui64, dict[ImageKey, _Farewell]] = {}
         self._sizes: dict[Eui64, BlockSize] = {}
+        self._devices: dict[Eui64, DeviceSettings] = {}
         self._last_block: dict[Eui64, tuple[ImageBlockRequest, int]] = {}
         self._fresh: list[
             _Transfer
@@ -219,6 +236,57 @@ class OtaServer:
             holding.released = True
             self._out.append(Send(peer, _activate_now(key), None))
 
+    def configure(self, peer: Eui64, settings: DeviceSettings, now: float) -> None:  # noqa: ARG002 - machines are always told the time
+        """From now on treat this device so, in mid-download too."""
+        self._devices[peer] = settings
+        if settings.block_ceiling is not None:
+            self._sizes[peer] = BlockSize(settings.block_ceiling)
+
+    def pause(self, peer: Eui64, now: float) -> None:  # noqa: ARG002 - machines are always told the time
+        """Let this target's downloads rest until they are resumed.
+
+        Raises:
+            OurError: if there is nothing to pause.
+        """
+        resting = self._in_phase(peer, _Phase.IDLE, _Phase.SERVING)
+        if not resting:
+            raise OurError(f"{peer} has no download that could be paused")
+        for transfer in resting:
+            transfer.phase, transfer.due = _Phase.PAUSED, None
+            self._out.append(Paused(peer, transfer.offer.image_id))
+
+    def resume(self, peer: Eui64, now: float) -> None:
+        """Let this target's paused downloads go on: it is notified, unless it comes back by itself before.
+
+        Raises:
+            OurError: if nothing is paused.
+        """
+        paused = self._in_phase(peer, _Phase.PAUSED)
+        if not paused:
+            raise OurError(f"{peer} has no paused download")
+        for transfer in paused:
+            has_begun = transfer.furthest >= 0
+            transfer.phase = _Phase.SERVING if has_begun else _Phase.IDLE
+            transfer.due = now + self._settings.pause_wait + self._stall_after(peer) if has_begun else now
+            self._out.append(Resumed(peer, transfer.offer.image_id))
+
+    def abort(self, peer: Eui64, now: float) -> None:  # noqa: ARG002 - machines are always told the time
+        """End this target's downloads: it hears ABORT at its next request, and gets the image no more.
+
+        Raises:
+            OurError: if there is nothing to abort.
+        """
+        ending = self._in_phase(peer, _Phase.IDLE, _Phase.SERVING, _Phase.PAUSED)
+        if not ending:
+            raise OurError(f"{peer} has no download that could be aborted")
+        for transfer in ending:
+            transfer.abort_owed = transfer.furthest >= 0
+            self._bar(transfer)
+            self._out.append(TransferAborted(peer, transfer.offer.image_id))
+
+    def sent(self, send: Send, delivered: bool, now: float) -> None:  # noqa: FBT001 - one outcome, one wire bit
+        """The radio has got rid of a `Send` that ``tells_outcome``; ``delivered`` as far as it knows."""
+
     def too_long(self, peer: Eui64, size: int) -> None:
         """The radio refused a block of ``size`` octets of data: shrink, and answer the last request again."""
         blocks = self._sizes.setdefault(peer, BlockSize(self._settings.block_ceiling))
@@ -295,6 +363,15 @@ class OtaServer:
     def _find(self, peer: Eui64, key: ImageKey) -> _Transfer | None:
         return self._transfers.get(peer, {}).get(key)
 
+    def _in_phase(self, peer: Eui64, *phases: _Phase) -> list[_Transfer]:
+        return [each for each in self._transfers.get(peer, {}).values() if each.phase in phases]
+
+    def _stall_after(self, peer: Eui64) -> float:
+        device = self._devices.get(peer)
+        if device is None or device.stall_after is None:
+            return self._settings.stall_after
+        return device.stall_after
+
     def _notify(self, transfer: _Transfer, now: float) -> None:
         transfer.notified += 1
         transfer.due = now + transfer.notify_gap
@@ -308,7 +385,7 @@ class OtaServer:
             transfer.notify_gap = self._settings.notify_every
             transfer.due = now + transfer.notify_gap
         elif transfer.phase is _Phase.SERVING:
-            transfer.due = now + self._settings.stall_after
+            transfer.due = now + self._stall_after(transfer.peer)
 
     def _refuse(self, peer: Eui64, command: Command, sequence: int, why: str, status: Status) -> None:
         self._out.append(Refused(peer, why, status))
@@ -371,6 +448,10 @@ class OtaServer:
         if transfer is None:
             self._no_such_image(peer, request, sequence)
         elif transfer.phase is _Phase.BARRED:
+            if transfer.abort_owed:
+                transfer.abort_owed = False
+                self._out.append(Send(peer, ImageBlockAbort(), sequence))
+                return
             self._refuse(
                 peer, request, sequence, "this device gets this image no more", Status.NO_IMAGE_AVAILABLE
             )
@@ -387,6 +468,10 @@ class OtaServer:
             )
             self._out.append(Refused(peer, why, Status.ABORT))
             self._out.append(Send(peer, ImageBlockAbort(), sequence))
+        elif transfer.phase is _Phase.PAUSED:
+            transfer.furthest = max(transfer.furthest, request.file_offset)
+            wait = ImageBlockWait(0, round(self._settings.pause_wait), request.minimum_block_period or 0)
+            self._out.append(Send(peer, wait, sequence))
         else:
             transfer.has_begun = True
             if transfer.phase is _Phase.IDLE:
@@ -406,7 +491,11 @@ class OtaServer:
         block = ImageBlockResponse(
             request.manufacturer, request.image_type, request.file_version, offset, data
         )
-        self._out.append(Send(transfer.peer, block, sequence))
+        device = self._devices.get(transfer.peer)
+        acknowledged = self._settings.acknowledged_blocks
+        if device is not None and device.acknowledged_blocks is not None:
+            acknowledged = device.acknowledged_blocks
+        self._out.append(Send(transfer.peer, block, sequence, acknowledged))
         self._out.append(BlockServed(transfer.peer, transfer.offer.image_id, offset, len(data)))
 
     def _no_such_image(self, peer: Eui64, request: ImageBlockRequest, sequence: int) -> None:

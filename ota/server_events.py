@@ -104,6 +104,30 @@ class TransferStalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """The user paused this target's transfer: it is told to wait whenever it asks."""
+
+    peer: Eui64
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The user lets this target's transfer go on."""
+
+    peer: Eui64
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAborted:
+    """The user ended this target's transfer; the client hears ABORT at its next request."""
+
+    peer: Eui64
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class BlockShrunk:
     """The radio could not carry a block to this target: from now on its blocks have ``size`` octets."""
 
@@ -140,6 +164,9 @@ Event = (
     | HardwareMismatch
     | AlreadyRunning
     | TransferStalled
+    | Paused
+    | Resumed
+    | TransferAborted
     | BlockShrunk
     | Refused
     | PeerRefused

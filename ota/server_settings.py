@@ -6,7 +6,7 @@ import enum
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from ota.errors import OurError
 from ota.eui64 import Eui64
@@ -53,6 +53,35 @@ class Offer:
         return cls(image_id, data, header, frozenset(targets), activation, known)
 
 
+BlockPeriodUnit = Literal["ms", "s", "probe"]
+"""What a device counts its minimum block period in. Cluster revisions 1 and 3 say milliseconds, 2 says
+seconds; "probe" finds out by timing a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSettings:
+    """What a hub does differently for one device; None: as for all others. Times are seconds, sizes octets.
+
+    Raises:
+        OurError: for a value that the machine cannot keep.
+    """
+
+    block_ceiling: int | None = None
+    minimum_block_period: float | None = None
+    """The least time between two block requests; None: none."""
+    block_period_unit: BlockPeriodUnit = "probe"
+    acknowledged_blocks: bool | None = None
+    stall_after: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.block_ceiling is not None:
+            BlockSize(self.block_ceiling)
+        if self.minimum_block_period is not None and not 0 <= self.minimum_block_period <= 3600:
+            raise OurError("a minimum block period lies between 0 and 3600 s")
+        if self.stall_after is not None and self.stall_after <= 0:
+            raise OurError("a client stalls after more than 0 s")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """What a hub may do differently. Times are seconds, sizes octets.
@@ -79,6 +108,11 @@ class ServerSettings:
     """Whether an image with a hardware range is kept from devices that do not tell theirs."""
     gbcs_wait: bool = True
     """Whether "hold the image" is said as GBCS 11.2.1 has it, in wildcards and 0xFFFFFFFF for both times."""
+    acknowledged_blocks: bool = True
+    """Whether blocks want an APS acknowledgement. Certification asks for it; without, a block takes half the
+    air. Blocks that answer a page request never want one."""
+    pause_wait: float = 60.0
+    """A client that the user has paused is told to ask again after so long."""
 
     def __post_init__(self) -> None:
         BlockSize(self.block_ceiling)
@@ -87,7 +121,7 @@ class ServerSettings:
         if self.nothing_for_you not in (Status.NO_IMAGE_AVAILABLE, Status.NOT_AUTHORIZED):
             raise OurError("a client without an image is answered NO_IMAGE_AVAILABLE or NOT_AUTHORIZED")
         if (
-            min(self.notify_every, self.notify_every_at_most, self.stall_after) <= 0
+            min(self.notify_every, self.notify_every_at_most, self.stall_after, self.pause_wait) <= 0
             or self.aborts_allowed < 1
         ):
             raise OurError("periods are longer than 0 s, and a client may abort at least once")

@@ -12,6 +12,7 @@ from ota.commands import (
     ImageBlockAbort,
     ImageBlockRequest,
     ImageBlockResponse,
+    ImageBlockWait,
     ImageNotify,
     ImagePageRequest,
     QueryNextImageRequest,
@@ -26,6 +27,7 @@ from ota.server import (
     AlreadyRunning,
     BlockServed,
     BlockShrunk,
+    DeviceSettings,
     HardwareMismatch,
     Notified,
     Offer,
@@ -34,6 +36,7 @@ from ota.server import (
     Refused,
     Send,
     ServerSettings,
+    TransferAborted,
     TransferCompleted,
     TransferFailed,
     TransferInterrupted,
@@ -579,3 +582,37 @@ def test_a_device_that_is_known_to_have_begun_goes_on_anywhere_after_a_restart_o
     server.offer(Offer.of(FILE, [PPMID, GSME], Activation.NOW, begun=[PPMID]), 0.0)
     assert answer(server, block_request(130)).data == FILE[130:195]
     assert answer(server, block_request(130), peer=GSME) == ImageBlockAbort()
+
+
+def test_a_paused_client_is_told_to_wait_until_it_is_resumed():
+    server = serving(ServerSettings(pause_wait=60.0))
+    answer(server, block_request(0))
+    server.pause(PPMID, 2.0)
+    assert answer(server, block_request(65)) == ImageBlockWait(0, 60, 0)
+    server.resume(PPMID, 3.0)
+    assert answer(server, block_request(65)).data == FILE[65:130]
+
+
+def test_a_transfer_that_the_user_aborts_hears_so_once_and_gets_the_image_no_more():
+    server = serving()
+    answer(server, block_request(0))
+    server.abort(PPMID, 2.0)
+    assert server.drain() == [TransferAborted(PPMID, ID)]
+    assert answer(server, block_request(65)) == ImageBlockAbort()
+    assert answer(server, block_request(65)) == DefaultResponse(0x03, NO_IMAGE)
+    assert answer(server, QUERY) == QueryNextImageResponse(NO_IMAGE)
+
+
+@pytest.mark.parametrize("act", [OtaServer.pause, OtaServer.resume, OtaServer.abort])
+def test_what_is_not_under_way_can_be_neither_paused_nor_resumed_nor_aborted(act):
+    with pytest.raises(OurError, match="has no"):
+        act(serving(), HCALCS, 1.0)
+
+
+def test_blocks_for_one_device_can_go_without_acknowledgement():
+    server = serving()
+    server.configure(PPMID, DeviceSettings(acknowledged_blocks=False, block_ceiling=40), 1.0)
+    server.receive(PPMID, block_request(0), 7, 1.0)
+    assert [
+        len(item.command.data) for item in server.drain() if isinstance(item, Send) and not item.acknowledged
+    ] == [40]

@@ -5,6 +5,7 @@ import pytest
 from han.sim.air.links import Link, Links, Patchy
 from han.sim.air.medium import Air, Clear, Garbled, Lossy, Sniffed, air_time, rssi_of
 from han.sim.air.timeline import Timeline
+from han.sim.wire.mac import ack_psdu, addressee, data_psdu, own_addressees
 from ota.eui64 import Eui64
 
 FRAME = bytes(50)
@@ -12,6 +13,8 @@ FRAME = bytes(50)
 
 class Radio:
     """Hears; remembers what and when."""
+
+    ears = None
 
     def __init__(self, air: Air, channel: int | None = 11, eui64: int = 0) -> None:
         self.air = air
@@ -258,3 +261,32 @@ def test_a_garbled_frame_arrives_with_one_bit_turned():
     timeline.run(0.1)
     [(_, psdu)] = listener.heard
     assert sum(octet.bit_count() for octet in psdu) == 1
+
+
+def test_a_frame_is_handed_only_to_radios_whose_filter_lets_it_through():
+    timeline = Timeline()
+    air = Air(timeline)
+    sender, ours, others = Radio(air), Radio(air), Radio(air)
+    ours.ears = own_addressees(0x1A2B, 0x0001, Eui64(1))
+    others.ears = own_addressees(0x1A2B, 0x0002, Eui64(2))
+    unicast = data_psdu(1, 0x1A2B, 0x0001, 0x0000, b"for one", ack_request=True)
+    broadcast = data_psdu(2, 0x1A2B, 0xFFFF, 0x0000, b"for all", ack_request=False)
+    elsewhere = data_psdu(3, 0x9999, 0x0001, 0x0000, b"for a neighbour", ack_request=True)
+    for psdu in (unicast, broadcast, elsewhere, ack_psdu(1), b"\x01"):
+        sender.send(psdu)
+        timeline.run(timeline.now + 1.0)
+    assert [psdu for _, psdu in ours.heard] == [unicast, broadcast]
+    assert [psdu for _, psdu in others.heard] == [broadcast]
+
+
+def test_a_frame_spoilt_into_one_for_somebody_else_is_heard_by_him_alone():
+    timeline = Timeline()
+    air = Air(timeline, Garbled(Clear(), 1.0, seed=3))
+    sender, radio = Radio(air), Radio(air)
+    radio.ears = own_addressees(0x1A2B, 0x0001, Eui64(1))
+    frame = data_psdu(1, 0x1A2B, 0x0001, 0x0000, b"hello", ack_request=True)
+    for _ in range(200):
+        sender.send(frame)
+        timeline.run(timeline.now + 1.0)
+    assert 0 < len(radio.heard) < 200
+    assert all(addressee(psdu) in radio.ears for _, psdu in radio.heard)

@@ -251,7 +251,7 @@ def test_options_tell_how_a_message_came(version):
 
     device.send(from_device(ack=True), lambda _: None)
     device.send(from_device(ack=False), lambda _: None)
-    device.send(dataclasses.replace(from_device(), aps_security=True), lambda _: None)
+    device.send(from_device()._replace(aps_security=True), lambda _: None)
     host.desk.run(1.0)
 
     aps = [

@@ -9,6 +9,7 @@ from node_neighbourhood import (
     ROUTER,
     Deaf,
     Neighbourhood,
+    hand_over,
     install_code_key,
     message,
 )
@@ -381,8 +382,7 @@ def test_a_frame_cut_anywhere_or_made_up_lets_nobody_in_and_breaks_nothing():
     assert lost.arrivals(street.flights[0], []) == []
     for flight in list(street.flights):
         for size in range(len(flight.psdu)):
-            hub._mac.receive(flight.psdu[:size], 255, -40)
-            device._mac.receive(flight.psdu[:size], 255, -40)
+            hand_over(flight.psdu[:size], hub, device)
     street.timeline.run(street.timeline.now + 10.0)
     after = hub.store.to_dict()
     assert (before["link_keys"], before["children"], before["heard"]) == (

@@ -16,6 +16,7 @@ from node_neighbourhood import (
     Neighbourhood,
     Replayer,
     Wall,
+    hand_over,
     install_code_key,
     message,
 )
@@ -564,7 +565,7 @@ def test_ten_thousand_mutated_frames_change_nothing_for_parent_or_child():
     for number in range(10_000):
         psdu = mutated(dice.choice(genuine), dice)
         for node in (hub, device):
-            node._mac.receive(psdu, 255, -40)
+            hand_over(psdu, node)
         if number % 50 == 0:
             street.timeline.run(street.timeline.now + 0.2)
     street.timeline.run(street.timeline.now + 30.0)

@@ -1,6 +1,8 @@
 """What 802.15.4 frames look like on the air, octet by octet, and which of them Zigbee has no use for."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from han.sim.wire import mac, nwk
 from han.sim.wire.errors import FcsError, FrameTooLongError, WireError
@@ -127,3 +129,35 @@ def test_an_address_without_its_pan_is_our_mistake():
         mac.MacFrame(mac.FrameType.DATA, 1, None, 0x1234, 0x0000).to_bytes()
     with pytest.raises(ValueError, match="source_pan_id"):
         mac.MacFrame(mac.FrameType.DATA, 1, None, None, METER).to_bytes()
+
+
+@given(st.tuples(st.integers(0, 255), *[st.integers(0, 0xFFFF)] * 3, st.binary(max_size=116)), st.booleans())
+def test_a_data_frame_made_in_haste_is_the_one_made_field_by_field(fields, ack_request):
+    made = mac.data_psdu(*fields, ack_request=ack_request)
+    frame = mac.MacFrame(mac.FrameType.DATA, *fields, ack_request=ack_request)
+
+    assert made == frame.to_psdu()
+    assert mac.addressee(made) == made[3:7]
+
+
+def test_a_radio_lets_through_what_is_for_it_or_for_everyone():
+    ours = mac.own_addressees(0x1A2B, 0x0042, METER)
+    frame = mac.MacFrame(mac.FrameType.COMMAND, 1, 0x1A2B, 0x0042, 0x0000, b"\x02")
+    let_through = [
+        frame,
+        frame._replace(destination=0xFFFF),
+        frame._replace(pan_id=0xFFFF),
+        frame._replace(destination=METER),
+        frame._replace(pan_id=0xFFFF, destination=METER),
+    ]
+    kept_out = [
+        frame._replace(destination=0x0043),
+        frame._replace(pan_id=0x1A2C),
+        frame._replace(destination=Eui64(METER + 1)),
+        frame._replace(pan_id=0x1A2C, destination=METER),
+        frame._replace(pan_id=None, destination=None, source_pan_id=0x1A2B),
+    ]
+
+    assert all(mac.addressee(one.to_psdu()) in ours for one in let_through)
+    assert not any(mac.addressee(one.to_psdu()) in ours for one in kept_out)
+    assert mac.addressee(mac.ack_psdu(7)) == mac.ACKNOWLEDGEMENTS

@@ -53,6 +53,10 @@ MEMORY: Final = 8.0
 DEVICE_OBJECTS: Final = 0
 """The endpoint whose messages the node itself reads, fragments or not."""
 
+# As in the frames' own room: names for what each frame is compared with.
+_DATA, _COMMAND, _ACK = FrameType.DATA, FrameType.COMMAND, FrameType.ACK
+_TO_ONE, _LINK_KEY = Delivery.UNICAST, KeyIdentifier.DATA
+
 OnSent = Callable[[SendStatus], object]
 OnCommand = Callable[[ApsFrame, NwkFrame, Eui64 | None, bytes], object]
 """Called with a command frame (still sealed if secured), the network frame it came in, who sealed that, and
@@ -322,7 +326,7 @@ class Aps:
         octets, source = nwk_frame.payload, nwk_frame.source
         try:
             frame = ApsFrame.parse(octets)
-            if frame.type is FrameType.COMMAND:
+            if frame.type is _COMMAND:
                 self._on_command(frame, nwk_frame, sealer, octets)
                 return
             if sealer is None:
@@ -336,14 +340,14 @@ class Aps:
         except WireError as error:
             self._station.drop("aps", str(error), source=source)
             return
-        if frame.type is FrameType.ACK:
+        if frame.type is _ACK:
             self._hear_acknowledgement(source, frame)
-        elif frame.type is FrameType.DATA:
+        elif frame.type is _DATA:
             self._hear(frame, nwk_frame, lqi, rssi)
 
     def _open(self, octets: bytes, frame: ApsFrame, source: int) -> ApsFrame | None:
         auxiliary = ApsAuxiliary.parse(frame.payload)
-        if auxiliary.key_identifier is not KeyIdentifier.DATA:
+        if auxiliary.key_identifier is not _LINK_KEY:
             self._station.drop("aps", "application data under a key that is not for it", source=source)
             return None
         eui64 = auxiliary.source or self._nwk.eui64_of(source)
@@ -359,7 +363,7 @@ class Aps:
             )
             return None
         try:
-            opened, _ = open_frame(octets, entry.key, eui64, frame)
+            opened, _ = open_frame(octets, entry.key, eui64, frame, auxiliary)
         except WireError:
             self._counters.aps_decryption_failure += 1
             raise
@@ -513,7 +517,7 @@ class Aps:
 
     def _acknowledge(self, frame: ApsFrame, source: int) -> None:
         ack = ApsFrame(
-            FrameType.ACK,
+            _ACK,
             frame.counter,
             frame.source_endpoint,
             frame.cluster,
@@ -544,11 +548,11 @@ class Aps:
 
 def _data_frame(request: SendRequest, counter: int) -> ApsFrame:
     broadcast = request.destination >= BROADCAST_LOWEST
-    delivery = Delivery.UNICAST
+    delivery = _TO_ONE
     if broadcast:
         delivery = Delivery.BROADCAST if request.group is None else Delivery.GROUP
     return ApsFrame(
-        FrameType.DATA,
+        _DATA,
         counter,
         request.destination_endpoint,
         request.cluster,

@@ -124,7 +124,7 @@ class Joiner:
     def stop(self) -> None:
         """Give up without a word."""
         self._enter(Stage.IDLE)
-        self._mac.hears_beacons = False
+        self._mac.hear_beacons(False)
         self._poller.stop()
         self._commands.joining_key = None
         self._on_done = self._on_scanned = None
@@ -167,13 +167,13 @@ class Joiner:
         self._channels = list(channels)
         self._heard = []
         self._on_scanned = on_scanned
-        self._mac.hears_beacons = True
+        self._mac.hear_beacons(True)
         self._next_channel()
 
     def _next_channel(self) -> None:
         if not self._channels:
             self._enter(Stage.IDLE)
-            self._mac.hears_beacons = False
+            self._mac.hear_beacons(False)
             on_scanned, self._on_scanned = self._on_scanned, None
             if on_scanned is not None:
                 on_scanned(self._heard)

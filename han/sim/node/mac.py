@@ -23,12 +23,16 @@ from han.sim.node.indirect import Address, Held, IndirectQueue
 from han.sim.node.station import Station
 from han.sim.wire.errors import WireError
 from han.sim.wire.mac import (
+    ACKNOWLEDGEMENTS,
+    BEACONS,
     BROADCAST,
     NO_SHORT_ADDRESS,
     DataRequest,
     FrameType,
     MacFrame,
     ack_psdu,
+    data_psdu,
+    own_addressees,
     parse_psdu,
 )
 from ota.eui64 import Eui64
@@ -40,7 +44,6 @@ ACK_WAIT = 864e-6
 LIFS = 640e-6
 SIFS = 192e-6
 MAX_SIFS_FRAME = 18
-MIN_PSDU = 5
 MIN_BE = 3
 MAX_BE = 5
 MAX_BACKOFFS = 4
@@ -51,7 +54,9 @@ REPEAT_WINDOW = 0.5
 """A repetition after a lost acknowledgement comes within this time; the same number later is a new frame."""
 
 _DATA_REQUEST = DataRequest().to_bytes()
-_EVERYONE = b"\xff\xff"
+_NO_ADDRESSES = {ACKNOWLEDGEMENTS, BEACONS}
+_ACK = int(FrameType.ACK)
+_COMMAND = FrameType.COMMAND
 _ACKS = tuple(ack_psdu(sequence) for sequence in range(256))
 _ACKS_PENDING = tuple(ack_psdu(sequence, frame_pending=True) for sequence in range(256))
 
@@ -84,7 +89,6 @@ class Mac:
 
     def __init__(self, station: Station, air: Air, on_frame: Callable[[MacFrame, int, int], object]) -> None:
         self.eui64 = station.eui64
-        self._eui64_wire = station.eui64.wire
         self._air = air
         self._timeline = station.timeline
         self._dice = station.dice
@@ -94,13 +98,10 @@ class Mac:
         self._on_frame = on_frame
         self.on_unheard: Callable[[int], object] = _unheard
         """Called with the short address of who left a data frame unacknowledged, before its ``on_done``."""
-        self.hears_beacons = False
-        """Whether beacons are passed up (while scanning)."""
         self.channel: int | None = None
-        self.pan_id = BROADCAST
-        self.short = NO_SHORT_ADDRESS
-        self._pan_wire = b"\xff\xff"
-        self._short_wire = b"\xfe\xff"
+        self.ears: set[bytes] = set()
+        """What our filter lets through; see the air's ``Transceiver``."""
+        self.address(BROADCAST, NO_SHORT_ADDRESS)
         self._sequence = self._dice.randrange(256)
         self._queue: deque[_Job] = deque()
         self._active: _Job | None = None
@@ -147,17 +148,21 @@ class Mac:
         """Be known by these from now on (0xFFFF and 0xFFFE: outside a network)."""
         self.pan_id = pan_id
         self.short = short
-        self._pan_wire = pan_id.to_bytes(2, "little")
-        self._short_wire = short.to_bytes(2, "little")
+        self.ears = own_addressees(pan_id, short, self.eui64) | (self.ears & _NO_ADDRESSES)
+
+    def hear_beacons(self, does: bool) -> None:  # noqa: FBT001 - an attribute
+        """Whether beacons are passed up (while scanning)."""
+        if does:
+            self.ears.add(BEACONS)
+        else:
+            self.ears.discard(BEACONS)
 
     def send_data(self, destination: int, payload: bytes, on_done: OnDone) -> None:
         """Send data to a short address of our PAN; ``on_done(ok)`` once acknowledged, or once broadcast."""
         unicast = destination != BROADCAST
         self._sequence = sequence = (self._sequence + 1) & 0xFF
-        frame = MacFrame(
-            FrameType.DATA, sequence, self.pan_id, destination, self.short, payload, ack_request=unicast
-        )
-        self._enqueue(_Job(frame.to_psdu(), sequence if unicast else None, on_done))
+        psdu = data_psdu(sequence, self.pan_id, destination, self.short, payload, ack_request=unicast)
+        self._enqueue(_Job(psdu, sequence if unicast else None, on_done))
 
     def send(self, frame: MacFrame, on_done: OnDone) -> None:
         """Send any frame, under the next sequence number."""
@@ -178,14 +183,9 @@ class Mac:
         self.indirect.put(destination, held)
 
     def receive(self, psdu: bytes, lqi: int, rssi: int) -> None:
-        """A frame ended on the air. What is not for us is dropped unread, as by a radio's filter."""
-        if len(psdu) < MIN_PSDU:
-            return
-        kind = psdu[0] & 7
-        if kind == FrameType.ACK:
+        """A frame that our filter lets through ended on the air."""
+        if psdu[0] & 7 == _ACK:
             self._hear_acknowledgement(psdu)
-            return
-        if not self._is_for_us(psdu, kind):
             return
         try:
             frame = parse_psdu(psdu)
@@ -198,20 +198,6 @@ class Mac:
         else:
             self._counters.mac_rx_broadcast += 1
             self._on_frame(frame, lqi, rssi)
-
-    def _is_for_us(self, psdu: bytes, kind: int) -> bool:
-        mode = psdu[1] >> 2 & 3
-        if mode == 2:
-            destination = psdu[5:7]
-            if destination != self._short_wire and destination != _EVERYONE:  # noqa: PLR1714 - the hot path
-                return False
-        elif mode == 3:
-            if psdu[5:13] != self._eui64_wire:
-                return False
-        else:
-            return kind == FrameType.BEACON and self.hears_beacons
-        pan_id = psdu[3:5]
-        return pan_id == self._pan_wire or pan_id == _EVERYONE  # noqa: PLR1714 - the hot path
 
     # Sending
 
@@ -267,6 +253,7 @@ class Mac:
             self._finish(job, ok=True)
         else:
             job.awaiting = True
+            self.ears.add(ACKNOWLEDGEMENTS)
             self._next = self._timeline.after(ACK_WAIT, self._try_again, job)
 
     def _hear_acknowledgement(self, psdu: bytes) -> None:
@@ -279,11 +266,13 @@ class Mac:
             if not self._listens_when_idle:
                 self.listen_for(FRAME_WAIT)
         self._next.cancel()
+        self.ears.discard(ACKNOWLEDGEMENTS)
         self._counters.mac_tx_unicast_success += 1
         self._finish(job, ok=True)
 
     def _try_again(self, job: _Job) -> None:
         job.awaiting = False
+        self.ears.discard(ACKNOWLEDGEMENTS)
         if job.retries >= job.most_retries:
             self._counters.mac_tx_unicast_failed += 1
             self._facts.say(self._name, "mac.failed", sequence=job.sequence, why="no acknowledgement")
@@ -318,6 +307,7 @@ class Mac:
         if self._next is not None:
             self._next.cancel()
         self._next = self._acknowledging = self._active = None
+        self.ears.discard(ACKNOWLEDGEMENTS)
         self._queue.clear()
         self.indirect.clear()
         self._heard.clear()
@@ -395,7 +385,7 @@ class Mac:
 
 def _who_asks(frame: MacFrame) -> Address | None:
     """Whose data request this is; None if it is another frame."""
-    return frame.source if frame.type is FrameType.COMMAND and frame.payload[:1] == _DATA_REQUEST else None
+    return frame.source if frame.type is _COMMAND and frame.payload[:1] == _DATA_REQUEST else None
 
 
 def _shown(address: Address) -> str:

@@ -538,7 +538,7 @@ class Node:
         return endpoint in self.endpoints or endpoint in (ZDO_ENDPOINT, ALL_ENDPOINTS)
 
     def _hear_frame(self, frame: MacFrame, lqi: int, rssi: int) -> None:
-        if frame.type is FrameType.DATA:
+        if frame.type is _DATA:
             if self._nwk.address is not None:
                 self._poller.heard(frame)
                 self._nwk.receive(frame, lqi, rssi)
@@ -587,6 +587,7 @@ class Node:
         self._commands.receive(frame, nwk_frame, sealer, octets)
 
 
+_DATA = FrameType.DATA
 _DOWN = "the node is in no network: form, join or resume one first"
 
 

@@ -35,6 +35,8 @@ from han.sim.wire.nwk import (
 from han.sim.wire.nwk_commands import RejoinRequest
 from ota.eui64 import Eui64
 
+_DATA = FrameType.DATA
+
 BROADCAST_REPEATS: Final = 2
 BROADCAST_REPEAT_AFTER: Final = 0.5
 BROADCAST_JITTER: Final = 0.064
@@ -209,9 +211,9 @@ class Nwk:
             self.next_sequence(),
             payload,
             secured,
-            _ROUTE_DISCOVERY if frame_type is FrameType.DATA and not broadcast and secured else 0,
-            destination_ieee=destination_ieee,
-            source_ieee=self._station.eui64 if named else None,
+            _ROUTE_DISCOVERY if frame_type is _DATA and not broadcast and secured else 0,
+            destination_ieee,
+            self._station.eui64 if named else None,
         )
         if broadcast and not self._station.hears_when_idle and self._store.parent is not None:
             # Who sleeps lets its parent broadcast for it (Zigbee 3.6.5).
@@ -339,7 +341,7 @@ class Nwk:
         return frame, None
 
     def _deliver(self, frame: NwkFrame, sealer: Eui64 | None, via: int, lqi: int, rssi: int) -> None:
-        if frame.type is FrameType.DATA:
+        if frame.type is _DATA:
             if frame.source_route is not None:
                 self.mesh.heard_source_route(frame.source, frame.destination)
             self._on_data(frame, sealer, lqi, rssi)
@@ -405,7 +407,7 @@ class Nwk:
             )
             return None
         try:
-            opened, auxiliary = open_frame(octets, self._keys, frame)
+            opened, _ = open_frame(octets, self._keys, frame, auxiliary)
         except ForgedError as error:
             counters.nwk_decryption_failure += 1
             self._station.drop("nwk", str(error), source=frame.source)

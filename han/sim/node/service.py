@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 from han.fragments import Block
 from ota.eui64 import Eui64
@@ -71,8 +72,7 @@ class NetworkParameters:
     """The former's own short address."""
 
 
-@dataclass(frozen=True, slots=True)
-class SendRequest:
+class SendRequest(NamedTuple):
     """One APS data message to send.
 
     ``destination`` is a short address; 0xFFFC, 0xFFFD and 0xFFFF are the broadcast addresses. ``group``
@@ -106,8 +106,7 @@ class SendStatus(IntEnum):
     """The network went away while the message was under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """An APS data message that arrived. ``group`` is set for group messages."""
 
     source: int

@@ -41,14 +41,20 @@ class Delivery(IntEnum):
     GROUP = 3
 
 
+# Names of their own for what is compared with each frame: reaching into an enumeration takes longer than the
+# comparison.
 _TYPES: Final = tuple(FrameType)
+_DATA, _COMMAND, _ACK = _TYPES[:3]
 _DELIVERIES: Final = tuple(Delivery)
+_TO_ONE, _TO_GROUP = _DELIVERIES[0], _DELIVERIES[3]
 _ACK_FORMAT: Final = 0x10
 _SECURITY: Final = 0x20
 _ACK_REQUEST: Final = 0x40
 _EXTENDED: Final = 0x80
 _UNICAST: Final = struct.Struct("<BBHHBB")
 _GROUP: Final = struct.Struct("<BHHHBB")
+_AUXILIARY: Final = struct.Struct("<BI")
+_NETWORK: Final = KeyIdentifier.NETWORK
 
 
 class FragmentKind(IntEnum):
@@ -111,9 +117,9 @@ class ApsFrame(NamedTuple):
             control |= _ACK_FORMAT
         if self.fragment is not None:
             control |= _EXTENDED
-        if self.type is FrameType.COMMAND or (self.type is FrameType.ACK and self.ack_format):
+        if self.type is _COMMAND or (self.ack_format and self.type is _ACK):
             header = bytes((control, self.counter))
-        elif self.delivery is Delivery.GROUP and self.type is FrameType.DATA:
+        elif self.delivery is _TO_GROUP and self.type is _DATA:
             if self.group is None:
                 raise ValueError("a group message needs its group")
             header = _GROUP.pack(
@@ -151,18 +157,21 @@ class ApsFrame(NamedTuple):
         if not data:
             raise WireError("an empty application support frame")
         control = data[0]
-        if control & 0x9F == 0 and len(data) >= 8:  # unicast data, not a fragment: nearly every frame
+        # Unicast data and its acknowledgement, no fragments: nearly every frame.
+        if control & 0x9D == 0 and len(data) >= 8:
             _, destination_endpoint, cluster, profile, source_endpoint, counter = _UNICAST.unpack_from(data)
             return cls(
-                FrameType.DATA,
+                _TYPES[control & 3],
                 counter,
                 destination_endpoint,
                 cluster,
                 profile,
                 source_endpoint,
                 data[8:],
-                security=control & _SECURITY != 0,
-                ack_request=control & _ACK_REQUEST != 0,
+                _TO_ONE,
+                None,
+                control & _SECURITY != 0,
+                control & _ACK_REQUEST != 0,
             )
         return cls._parse_in_full(data)
 
@@ -223,7 +232,7 @@ class ApsAuxiliary(NamedTuple):
         """The octets between header and sealed payload."""
         control = self.key_identifier << 3
         if self.source is None:
-            data = struct.pack("<BI", control, self.counter)
+            data = _AUXILIARY.pack(control, self.counter)
         else:
             data = struct.pack("<BIQ", control | _seal.EXTENDED_NONCE, self.counter, self.source)
         return data if self.key_sequence is None else data + bytes((self.key_sequence,))
@@ -242,15 +251,14 @@ class ApsAuxiliary(NamedTuple):
         """
         if len(payload) < 5:
             raise WireError("an APS auxiliary header has at least 5 octets")
-        control = payload[0]
-        counter = int.from_bytes(payload[1:5], "little")
+        control, counter = _AUXILIARY.unpack_from(payload)
         identifier = _seal.KEY_IDENTIFIERS[control >> 3 & 3]
-        if not control & _seal.EXTENDED_NONCE and identifier is not KeyIdentifier.NETWORK:
+        if not control & _seal.EXTENDED_NONCE and identifier is not _NETWORK:
             return cls(identifier, counter)
         reader = Reader(payload)
         reader.octets(5)
         source = reader.eui64() if control & _seal.EXTENDED_NONCE else None
-        key_sequence = reader.u8() if identifier is KeyIdentifier.NETWORK else None
+        key_sequence = reader.u8() if identifier is _NETWORK else None
         return cls(identifier, counter, source, key_sequence)
 
 
@@ -269,22 +277,29 @@ def seal(
     ``counter`` must never be used twice with the same link key by this sender. ``extended_nonce`` names the
     sender in the frame.
     """
-    if key_identifier is KeyIdentifier.NETWORK:
+    if key_identifier is _NETWORK:
         raise ValueError("an APS frame is sealed with a link key or a key derived from one")
     if not frame.security:
         frame = frame._replace(security=True)
-    auxiliary = ApsAuxiliary(key_identifier, counter, source_eui64 if extended_nonce else None)
-    return _seal.seal(key, frame.header(), auxiliary.to_bytes(), source_eui64, frame.payload)
+    if extended_nonce:
+        auxiliary = ApsAuxiliary(key_identifier, counter, source_eui64).to_bytes()
+    else:
+        auxiliary = _AUXILIARY.pack(key_identifier << 3, counter)
+    return _seal.seal(key, frame.header(), auxiliary, source_eui64, frame.payload)
 
 
 def open_frame(
-    data: bytes, key: bytes, source_eui64: Eui64 | None = None, parsed: ApsFrame | None = None
+    data: bytes,
+    key: bytes,
+    source_eui64: Eui64 | None = None,
+    parsed: ApsFrame | None = None,
+    auxiliary: ApsAuxiliary | None = None,
 ) -> tuple[ApsFrame, ApsAuxiliary]:
     """Open a secured frame with ``key``; give it in plain, and its auxiliary header.
 
     ``source_eui64`` is the sender as the network layer knows it; a frame that names its sender is taken at
-    its word. ``parsed`` saves reading the header again. Whether the counter is fresh is for the caller to
-    judge.
+    its word. ``parsed`` and ``auxiliary`` save reading the headers again. Whether the counter is fresh is for
+    the caller to judge.
 
     Raises:
         ForgedError: if the MIC does not match: perhaps another key will.
@@ -294,7 +309,8 @@ def open_frame(
     if not frame.security:
         raise WireError("the application support frame is not secured")
     payload = frame.payload
-    auxiliary = ApsAuxiliary.parse(payload)
+    if auxiliary is None:
+        auxiliary = ApsAuxiliary.parse(payload)
     source = auxiliary.source if auxiliary.source is not None else source_eui64
     if source is None:
         raise WireError("the frame does not name its sender and the network layer does not know it")

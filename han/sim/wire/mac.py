@@ -35,11 +35,14 @@ class FrameType(IntEnum):
 
 
 _TYPES: Final = tuple(FrameType)
+_DATA: Final = int(FrameType.DATA)
 _ACK_REQUEST: Final = 0x0020
 _FRAME_PENDING: Final = 0x0010
 _SECURITY: Final = 0x0008
 _COMPRESSION: Final = 0x0040
 _SHORT_BOTH: Final = 0x8800
+_DESTINATION_MODE: Final = 0x0C  # of the high octet of the frame control
+_DESTINATION_SHORT: Final = 0x08
 # The bits that decide where the fields of a frame stand. Frame versions 0 and 1 stand alike.
 _LAYOUT: Final = 0xEC48
 _SHORT_COMPRESSED: Final = _SHORT_BOTH | _COMPRESSION
@@ -110,10 +113,7 @@ class MacFrame(NamedTuple):
         Raises:
             FrameTooLongError: if that is more than 127 octets.
         """
-        data = self.to_bytes()
-        if len(data) > MAX_PSDU - 2:
-            raise FrameTooLongError(len(data) + 2, MAX_PSDU)
-        return data + _U16.pack(crc16_kermit(data))
+        return _checked(self.to_bytes())
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -186,6 +186,49 @@ class MacFrame(NamedTuple):
             source_pan_id,
             version,
         )
+
+
+ACKNOWLEDGEMENTS: Final = bytes((FrameType.ACK,))
+BEACONS: Final = bytes((FrameType.BEACON,))
+"""What ``addressee`` gives of these frames, which name no destination."""
+
+
+def addressee(psdu: bytes) -> bytes:
+    """Whom a frame is for, by the octets at which a radio's hardware filter looks, before anything is read.
+
+    PAN and address as on the air; of a frame that names no destination, its type (`ACKNOWLEDGEMENTS`...).
+    """
+    mode = psdu[1] & _DESTINATION_MODE if len(psdu) > 1 else _DESTINATION_SHORT
+    if mode == _DESTINATION_SHORT:
+        return psdu[3:7]
+    return psdu[3:13] if mode == _DESTINATION_MODE else bytes((psdu[0] & 7,))
+
+
+def own_addressees(pan_id: int, short: int, eui64: Eui64) -> set[bytes]:
+    """What ``addressee`` gives of frames for this radio, and for everyone."""
+    pans = (_U16.pack(pan_id), _U16.pack(BROADCAST))
+    addresses = (_U16.pack(short), _U16.pack(BROADCAST), eui64.wire)
+    return {pan + address for pan in pans for address in addresses}
+
+
+def data_psdu(
+    sequence: int, pan_id: int, destination: int, source: int, payload: bytes, *, ack_request: bool
+) -> bytes:
+    """A data frame between short addresses of one PAN, as the radio sends it.
+
+    What ``to_psdu`` gives of such a ``MacFrame``, without making one: nearly every frame is of this kind.
+
+    Raises:
+        FrameTooLongError: if it is more than 127 octets.
+    """
+    control = _DATA | _SHORT_COMPRESSED | _ACK_REQUEST if ack_request else _DATA | _SHORT_COMPRESSED
+    return _checked(_SHORT_HEADER.pack(control, sequence, pan_id, destination, source) + payload)
+
+
+def _checked(data: bytes) -> bytes:
+    if len(data) > MAX_PSDU - 2:
+        raise FrameTooLongError(len(data) + 2, MAX_PSDU)
+    return data + _U16.pack(crc16_kermit(data))
 
 
 @lru_cache(maxsize=32)

@@ -40,6 +40,7 @@ class FrameType(IntEnum):
 
 
 _TYPES: Final = tuple(FrameType)
+_INTER_PAN: Final = int(FrameType.INTER_PAN)
 _VERSION: Final = 2  # of the protocol: Zigbee PRO
 _MULTICAST: Final = 0x0100
 _SECURITY: Final = 0x0200
@@ -129,7 +130,7 @@ class NwkFrame(NamedTuple):
         control, destination, source, radius, sequence = _HEADER.unpack_from(data)
         if control >> 2 & 15 != _VERSION:
             raise WireError(f"network protocol version {control >> 2 & 15} is not Zigbee PRO")
-        if control & 3 == FrameType.INTER_PAN:
+        if control & 3 == _INTER_PAN:
             raise WireError("inter-PAN frames have no network header")
         if not control & _OPTIONAL:
             return cls(
@@ -141,7 +142,11 @@ class NwkFrame(NamedTuple):
                 data[8:],
                 control & _SECURITY != 0,
                 control >> 6 & 3,
-                end_device_initiator=control & _INITIATOR != 0,
+                None,
+                None,
+                None,
+                None,
+                control & _INITIATOR != 0,
             )
         reader = Reader(data)
         reader.octets(8)
@@ -209,11 +214,15 @@ def seal(frame: NwkFrame, key: bytes, key_sequence: int, counter: int, source_eu
 
 
 def open_frame(
-    data: bytes, keys: Mapping[int, bytes], parsed: NwkFrame | None = None
+    data: bytes,
+    keys: Mapping[int, bytes],
+    parsed: NwkFrame | None = None,
+    auxiliary: NwkAuxiliary | None = None,
 ) -> tuple[NwkFrame, NwkAuxiliary]:
     """Open a secured frame with the key of its key sequence number; give it in plain, and who sealed it.
 
-    ``parsed`` saves reading the header again. Whether the counter is fresh is for the caller to judge.
+    ``parsed`` and ``auxiliary`` save reading the headers again. Whether the counter is fresh is for the
+    caller to judge.
 
     Raises:
         UnknownKeyError: if ``keys`` has not the frame's key sequence number.
@@ -224,7 +233,8 @@ def open_frame(
     if not frame.security:
         raise WireError("the network frame is not secured")
     payload = frame.payload
-    auxiliary = NwkAuxiliary.parse(payload)
+    if auxiliary is None:
+        auxiliary = NwkAuxiliary.parse(payload)
     key = keys.get(auxiliary.key_sequence)
     if key is None:
         raise UnknownKeyError(f"no network key with sequence number {auxiliary.key_sequence}")

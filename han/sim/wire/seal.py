@@ -17,7 +17,7 @@ from han.sim.wire.errors import ForgedError
 MIC: Final = ccm.MIC
 LEVEL: Final = 5
 EXTENDED_NONCE: Final = 0x20
-_LEVEL_PUT_BACK: Final = bytes(control & ~7 | LEVEL for control in range(256))
+_LEVEL_PUT_BACK: Final = tuple(bytes((control & ~7 | LEVEL,)) for control in range(256))
 
 
 class KeyIdentifier(IntEnum):
@@ -34,7 +34,7 @@ KEY_IDENTIFIERS: Final = tuple(KeyIdentifier)
 
 def seal(key: bytes, header: bytes, auxiliary: bytes, source: int, plain: bytes) -> bytes:
     """Header, auxiliary header and sealed payload. ``auxiliary`` comes with its level bits at 0."""
-    level = auxiliary[:1].translate(_LEVEL_PUT_BACK)
+    level = _LEVEL_PUT_BACK[auxiliary[0]]
     nonce = source.to_bytes(8, "little") + auxiliary[1:5] + level
     return header + auxiliary + ccm.seal(key, nonce, header + level + auxiliary[1:], plain)
 
@@ -45,7 +45,7 @@ def open_(key: bytes, header: bytes, auxiliary: bytes, source: int, sealed: byte
     Raises:
         ForgedError: if the MIC does not match, or is not even there.
     """
-    level = auxiliary[:1].translate(_LEVEL_PUT_BACK)
+    level = _LEVEL_PUT_BACK[auxiliary[0]]
     nonce = source.to_bytes(8, "little") + auxiliary[1:5] + level
     try:
         return ccm.open_(key, nonce, header + level + auxiliary[1:], sealed)

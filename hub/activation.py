@@ -20,14 +20,15 @@ import msgspec
 from han.errors import HanError, TheirError
 from han.facts import Facts
 from han.gbcs.codes import AlertCode
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import payload_of
 from han.gbcs.payloads import (
     ActivateFirmwareAlert,
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
     FirmwareActivationAlert,
-    parse_from_device,
-    parse_to_device,
 )
+from han.gbcs.payloads import ActivationOutcome as GbcsOutcome
 from han.zcl import TUNNELLING_CLUSTER, TransferData, ZclFrame, decode_tunnel, default_response, encode_tunnel
 from hub.custody import UNKNOWN_VERSION, Custody, Moment, alert_id
 from hub.line import Line
@@ -86,16 +87,20 @@ class Activation:
         self._settle()
 
     def activate(self, request: ActivateRequest) -> Literal["sent", "repeated", "ended"]:
-        """Send CS06 to a device, now or as soon as it can be reached."""
+        """Send CS06 to a device, now or as soon as it can be reached.
+
+        Raises:
+            TheirError: if the message is none, or not for this device. Its signature and its MAC are for the
+                device to check: the hub has neither key.
+        """
         memory = self._custody.memory
         if request.request_id in memory.ended:
             return "ended"
         if any(each.request_id == request.request_id for each in memory.activations):
             return "repeated"
         device = Eui64.parse(request.device)
-        command = ActivateFirmwareCommand(
-            bytes.fromhex(request.manufacturer_image_hash), request.originator_counter, request.execution_time
-        ).to_der()
+        command = bytes.fromhex(request.gbcs)
+        _require_activation(command, device)
         pending = PendingActivation(request_id=request.request_id, device=device, command=command)
         self._custody.change(activations=(*memory.activations, pending))
         self._facts.say("hub", "activation.asked", device=str(device), request=request.request_id)
@@ -171,27 +176,33 @@ class Activation:
             )
         )
 
-    def _arrived(self, device: Eui64, message: bytes) -> None:
+    def _arrived(self, device: Eui64, octets: bytes) -> None:
         try:
-            said = parse_from_device(message)
+            message = Envelope.parse(octets)
+            said = payload_of(message)
         except TheirError as error:
-            self._facts.say("hub", "gbcs.refused", device=str(device), why=str(error))
+            self._refuse(device, str(error))
+            return
+        if message.originator != device:
+            self._refuse(device, f"it says that it comes from {message.originator}")
             return
         match said:
             case FirmwareActivationAlert():
-                self._tried(device, said, message)
-            case ActivateFirmwareResponse() | ActivateFirmwareAlert():
-                self._answered(device, said, message)
+                self._tried(device, said, octets)
+            case ActivateFirmwareResponse(outcome=outcome):
+                self._answered(device, outcome, message.counter, octets)
+            case ActivateFirmwareAlert(outcome=outcome, originator_counter=counter):
+                self._answered(device, outcome, counter, octets)
             case _:
-                self._facts.say(
-                    "hub", "gbcs.refused", device=str(device), why="an answer that nobody asked for"
-                )
+                self._refuse(device, f"nobody asked for a message {message.code:#06x}")
+
+    def _refuse(self, device: Eui64, why: str) -> None:
+        self._facts.say("hub", "gbcs.refused", device=str(device), why=why)
 
     def _tried(self, device: Eui64, said: FirmwareActivationAlert, message: bytes) -> None:
         known = [each for each in self._custody.memory.devices if each.eui64 == device]
         if not known or known[0].device_type != "PPMID" or said.alert_code != AlertCode.PPMID_ACTIVATION:
-            why = "only a PPMID sends CS09, and with 0x8F8B"
-            self._facts.say("hub", "gbcs.refused", device=str(device), why=why)
+            self._refuse(device, "only a PPMID sends CS09, and with 0x8F8B")
             return
         digest = hashlib.sha256(message).hexdigest()
         alert = PpmidActivationAlert(
@@ -207,14 +218,11 @@ class Activation:
             self._version(device, said.file_version)
             self._owed()
 
-    def _answered(
-        self, device: Eui64, said: ActivateFirmwareResponse | ActivateFirmwareAlert, message: bytes
-    ) -> None:
-        pending = self._pending(device, said)
+    def _answered(self, device: Eui64, outcome: GbcsOutcome | None, counter: int, message: bytes) -> None:
+        pending = self._pending(device, counter)
         if pending is None:
-            self._facts.say("hub", "gbcs.refused", device=str(device), why="an answer to no CS06 of ours")
+            self._refuse(device, "an answer to no CS06 that is under way")
             return
-        outcome = said.outcome
         alert = ActivationOutcome(
             device=str(device),
             file_version=UNKNOWN_VERSION if outcome is None else f"{outcome.file_version:08X}",
@@ -250,16 +258,17 @@ class Activation:
             self._tunnels.withdraw(pending.device, pending.command)
         self._custody.owe(alert, msgspec.structs.replace(memory, activations=after, ended=ended))
 
-    def _pending(
-        self, device: Eui64, said: ActivateFirmwareResponse | ActivateFirmwareAlert
-    ) -> PendingActivation | None:
-        """The command that this answers: by its counter if the message names it, else the oldest."""
-        of_device = [each for each in self._custody.memory.activations if each.device == device]
-        if isinstance(said, ActivateFirmwareAlert):
-            of_device = [each for each in of_device if _counter(each.command) == said.originator_counter]
-        return of_device[0] if of_device else None
+    def _pending(self, device: Eui64, counter: int) -> PendingActivation | None:
+        """The command that this answers: the device's own with the counter that its answer repeats."""
+        for each in self._custody.memory.activations:
+            if each.device == device and Envelope.parse(each.command).counter == counter:
+                return each
+        return None
 
 
-def _counter(command: bytes) -> int | None:
-    parsed = parse_to_device(command)
-    return parsed.originator_counter if isinstance(parsed, ActivateFirmwareCommand) else None
+def _require_activation(octets: bytes, device: Eui64) -> None:
+    message = Envelope.parse(octets)
+    if message.recipient != device:
+        raise TheirError(f"the message is for {message.recipient}, not for {device}")
+    if not isinstance(payload_of(message), ActivateFirmwareCommand):
+        raise TheirError(f"message {message.code:#06x} activates no firmware")

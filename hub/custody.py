@@ -17,10 +17,7 @@ import msgspec
 
 from han.facts import Facts
 from han.gbcs import payloads
-from han.gbcs.codes import MessageCode
-from han.gbcs.envelope import Envelope, MessageKind
-from han.gbcs.parties import ACCESS_CONTROL_BROKER, lab_party
-from han.gbcs.protection import signed
+from han.gbcs.messages import firmware_transfer
 from hub import messages
 from hub.flash import Flash
 from hub.memory import Memory, QueuedAlert, remember
@@ -373,24 +370,12 @@ class Custody:
             response=report.response,
             at=now.at,
             reason=report.why[:512],
-            gbcs=self._message(told.to_der(), memory.originator_counter).hex(),
+            gbcs=firmware_transfer(self._hub, memory.originator_counter, told).to_bytes().hex(),
             image_id=held.image_id,
             request_id=to.request_id,
             **self._envelopes.stamp(alert_id(self._hub, "CCS08", held.image_id, to.request_id, to.device)),
         )
         return self._with_alert(memory, alert)
-
-    def _message(self, payload: bytes, counter: int) -> bytes:
-        """CCS08 in its envelope: to the ACB, signed by this hub as a party of the lab (RTDS)."""
-        message = Envelope(
-            MessageKind.ALERT,
-            counter,
-            self._hub,
-            ACCESS_CONTROL_BROKER,
-            MessageCode.FIRMWARE_TRANSFER,
-            payload,
-        )
-        return signed(message, lab_party(self._hub).signing).to_bytes()
 
     def _with_alert(self, memory: Memory, alert: Alert) -> Memory:
         if alert.id in memory.raised:

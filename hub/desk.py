@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from han.coordinator import RadioBusy, RadioGone, UnknownDevice
-from han.errors import HanError, OurError
+from han.errors import HanError, OurError, TheirError
 from han.facts import Facts
 from han.security.errors import InstallCodeError
 from hub.activation import Activation
@@ -167,18 +167,26 @@ class Desk:
             self._changed()
 
     def _activate(self, request: ActivateRequest) -> None:
-        device = self._staff.devices.find(Eui64.parse(request.device))
-        if device is None:
-            refusal = ("unknown-device", f"{request.device} was never admitted to this HAN")
-        elif device.device_type in {"PPMID", "IHD"}:
-            refusal = ("unsupported-device-type", f"11.3 is not for a {device.device_type}")
-        elif self._staff.activation.activate(request) == "ended":
-            refusal = ("ended", f"request {request.request_id} has ended here: use a new one")
-        else:
+        refusal = self._objection(request)
+        if refusal is None:
             self._say(self._response("activate", request))
             return
         self._facts.say("hub", "request.refused", verb="activate", device=request.device, why=refusal[1])
         self._say(self._response("activate", request, code=refusal[0], reason=refusal[1]))
+
+    def _objection(self, request: ActivateRequest) -> tuple[str, str] | None:
+        """Pass the command on; or why it goes to no device, as code and words."""
+        device = self._staff.devices.find(Eui64.parse(request.device))
+        if device is None:
+            return "unknown-device", f"{request.device} was never admitted to this HAN"
+        if device.device_type in {"PPMID", "IHD"}:
+            return "unsupported-device-type", f"11.3 is not for a {device.device_type}"
+        try:
+            if self._staff.activation.activate(request) == "ended":
+                return "ended", f"request {request.request_id} has ended here: use a new one"
+        except TheirError as error:
+            return "malformed", str(error)
+        return None
 
     async def _join(self, request: JoinRequest) -> None:
         device = Eui64.parse(request.device)

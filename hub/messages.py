@@ -18,7 +18,7 @@ the broker may have been away at either end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict, TypeVar, get_args
 
 import msgspec
@@ -38,7 +38,8 @@ DeviceType = Literal["PPMID", "HCALCS", "GSME", "ESME", "IHD", "ROUTER"]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Version = Annotated[str, Meta(pattern=r"^[0-9A-F]{8}$", max_length=8)]
 """A firmware version: the OTA header's file version as eight upper-case hex digits."""
-Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*$", max_length=65536)]
+Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*(?!\n)$", max_length=65536)]
+"""Octets. Python's ``$`` alone would let a line break pass."""
 Count = Annotated[int, Meta(ge=0, lt=2**32)]
 Utc = Annotated[datetime, Meta(tz=True)]
 
@@ -160,7 +161,7 @@ class ImageOffer(Message, frozen=True, kw_only=True):
 
 
 class ActivateRequest(Message, frozen=True, kw_only=True):
-    """Activate the held image with this Manufacturer Image Hash (SR 11.3, use case CS06).
+    """Bring this command to its device (SR 11.3, use case CS06).
 
     A Response says that the hub has taken it and delivers it as soon as the device can be reached; the
     outcome comes as ``alert/activation``.
@@ -170,17 +171,8 @@ class ActivateRequest(Message, frozen=True, kw_only=True):
 
     request_id: Id
     device: Device
-    manufacturer_image_hash: Sha256
-    execution_time: Utc | None = None
-    originator_counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
-
-    def __post_init__(self) -> None:
-        """Refuse a time that cannot be said in UTC: the year before 1 or after 9999."""
-        if self.execution_time is not None:
-            try:
-                self.execution_time.astimezone(UTC)
-            except OverflowError:
-                raise ValueError("execution_time lies outside the years 1 to 9999 in UTC") from None
+    gbcs: Hex
+    """The CS06 command in hex, as the Supplier signed it and the ACB put its MAC to it."""
 
 
 class ReadVersionRequest(Message, frozen=True, kw_only=True):

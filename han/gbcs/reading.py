@@ -6,13 +6,13 @@ shows the payload's octets. It says what a message claims, not whether signature
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from han.errors import TheirError
-from han.gbcs.codes import ALERTS, USE_CASES, MessageCode
-from han.gbcs.envelope import Envelope, MessageKind
+from han.gbcs.codes import ALERTS, USE_CASES
+from han.gbcs.dlms import read_date_time
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import payload_of
 from han.gbcs.payloads import (
     CANCEL,
     ActivateFirmwareAlert,
@@ -20,10 +20,9 @@ from han.gbcs.payloads import (
     ActivateFirmwareResponse,
     ActivationOutcome,
     FirmwareActivationAlert,
+    FirmwareTransferAlert,
+    ReadFirmwareVersionCommand,
     ReadFirmwareVersionResponse,
-    parse_from_device,
-    parse_to_device,
-    parse_transfer_alert,
 )
 from han.gbcs.receipt import ReceiptAlert
 
@@ -51,7 +50,7 @@ def explain(octets: bytes) -> list[Field]:
         Field("recipient", str(message.recipient)),
     ]
     if message.date_time:
-        fields.append(Field("date-time", message.date_time.hex()))
+        fields.append(_moment("date-time", read_date_time(message.date_time)))
     third = message.supplementary
     if third is not None:
         fields.append(Field("supplementary remote party", str(third.remote_party)))
@@ -71,113 +70,69 @@ def explain(octets: bytes) -> list[Field]:
 
 
 def _payload(message: Envelope) -> list[Field]:
-    reader = _READERS.get((message.code, message.kind))
-    if reader is None:
-        return [Field("payload", message.payload.hex())]
-    return reader(message.payload)
+    said = payload_of(message)
+    match said:
+        case None:
+            return [Field("payload", message.payload.hex())]
+        case FirmwareTransferAlert() | FirmwareActivationAlert() | ActivateFirmwareAlert() | ReceiptAlert():
+            return [_alert_code(said.alert_code), *_alert(said)]
+        case ActivateFirmwareCommand() | ReadFirmwareVersionCommand():
+            return _command(said)
+        case _:
+            return _response(said)
 
 
-def _transfer_alert(payload: bytes) -> list[Field]:
-    alert = parse_transfer_alert(payload)
+def _alert(
+    said: FirmwareTransferAlert | FirmwareActivationAlert | ActivateFirmwareAlert | ReceiptAlert,
+) -> list[Field]:
+    match said:
+        case FirmwareTransferAlert(at=at, device=device, file_version=version, result=result):
+            return [
+                _moment("at", at),
+                Field("device", str(device)),
+                _version(version),
+                Field("response code", f"{result.value} {_words(result.name)}"),
+            ]
+        case FirmwareActivationAlert(at=at, file_version=version, is_success=is_success):
+            code = Field("activate image code", "0 success" if is_success else "1 failure")
+            return [_moment("at", at), _version(version), code]
+        case ActivateFirmwareAlert(executed_at=at, originator_counter=counter, outcome=outcome):
+            of_command = Field("originator counter of the command", str(counter))
+            return [_moment("executed at", at), of_command, *_outcome(outcome)]
+        case ReceiptAlert(at=at, manufacturer_image_hash=image_hash):
+            return [_moment("at", at), Field("manufacturer image hash", image_hash.hex())]
+
+
+def _command(said: ActivateFirmwareCommand | ReadFirmwareVersionCommand) -> list[Field]:
+    if isinstance(said, ReadFirmwareVersionCommand):
+        return [Field("payload", "NULL")]
     return [
-        _alert_code(alert.alert_code),
-        _moment("at", alert.at),
-        Field("device", str(alert.device)),
-        _version("firmware version", alert.file_version),
-        Field("response code", f"{alert.result.value} {_words(alert.result.name)}"),
+        Field("manufacturer image hash", said.manufacturer_image_hash.hex()),
+        Field("originator counter in the payload", str(said.originator_counter)),
+        Field("to be executed", _when(said.execute_at)),
     ]
 
 
-def _activate_command(payload: bytes) -> list[Field]:
-    command = parse_to_device(payload)
-    if not isinstance(command, ActivateFirmwareCommand):
-        raise TheirError("the payload is no Activate Firmware command")
-    when = command.execute_at
-    if when is None:
-        told = "at once"
-    else:
-        told = "never: cancels a pending activation" if when == CANCEL else _shown(when)
-    return [
-        Field("manufacturer image hash", command.manufacturer_image_hash.hex()),
-        Field("originator counter in the payload", str(command.originator_counter)),
-        Field("to be executed", told),
-    ]
-
-
-def _activate_response(payload: bytes) -> list[Field]:
-    response = parse_from_device(payload)
-    if not isinstance(response, ActivateFirmwareResponse):
-        raise TheirError("the payload is no Activate Firmware response")
-    if response.outcome is None:
+def _response(said: ActivateFirmwareResponse | ReadFirmwareVersionResponse) -> list[Field]:
+    if isinstance(said, ReadFirmwareVersionResponse):
+        if said.file_version is None:
+            return [Field("read response", "1 failure")]
+        return [_version(said.file_version), Field("read response", "0 success")]
+    if said.outcome is None:
         return [Field("outcome", "accepted for later, or cancelled")]
-    return _outcome(response.outcome)
+    return _outcome(said.outcome)
 
 
-def _activate_alert(payload: bytes) -> list[Field]:
-    alert = parse_from_device(payload)
-    if not isinstance(alert, ActivateFirmwareAlert):
-        raise TheirError("the payload is no alert of a future-dated activation")
-    return [
-        _alert_code(alert.alert_code),
-        _moment("executed at", alert.executed_at),
-        Field("originator counter of the command", str(alert.originator_counter)),
-        *_outcome(alert.outcome),
-    ]
-
-
-def _version_command(payload: bytes) -> list[Field]:
-    parse_to_device(payload)
-    return [Field("payload", "NULL")]
-
-
-def _version_response(payload: bytes) -> list[Field]:
-    response = parse_from_device(payload)
-    if not isinstance(response, ReadFirmwareVersionResponse):
-        raise TheirError("the payload is no answer to Read Firmware Version")
-    if response.file_version is None:
-        return [Field("read response", "1 failure")]
-    return [_version("firmware version", response.file_version), Field("read response", "0 success")]
-
-
-def _activation_alert(payload: bytes) -> list[Field]:
-    alert = parse_from_device(payload)
-    if not isinstance(alert, FirmwareActivationAlert):
-        raise TheirError("the payload is no PPMID Firmware Activation Alert")
-    return [
-        _alert_code(alert.alert_code),
-        _moment("at", alert.at),
-        _version("firmware version", alert.file_version),
-        Field("activate image code", "0 success" if alert.is_success else "1 failure"),
-    ]
-
-
-def _receipt(alert: ReceiptAlert) -> list[Field]:
-    return [
-        _alert_code(alert.alert_code),
-        _moment("at", alert.at),
-        Field("manufacturer image hash", alert.manufacturer_image_hash.hex()),
-    ]
-
-
-_READERS: dict[tuple[int, MessageKind], Callable[[bytes], list[Field]]] = {
-    (MessageCode.ACTIVATE_FIRMWARE, MessageKind.COMMAND): _activate_command,
-    (MessageCode.ACTIVATE_FIRMWARE, MessageKind.RESPONSE): _activate_response,
-    (MessageCode.FUTURE_DATED_ACTIVATION, MessageKind.ALERT): _activate_alert,
-    (MessageCode.RECEIPT_ESME, MessageKind.ALERT): lambda payload: _receipt(ReceiptAlert.from_dlms(payload)),
-    (MessageCode.RECEIPT_GSME, MessageKind.ALERT): lambda payload: _receipt(ReceiptAlert.from_gbz(payload)),
-    (MessageCode.FIRMWARE_TRANSFER, MessageKind.ALERT): _transfer_alert,
-    (MessageCode.READ_PPMID_OR_HCALCS_VERSION, MessageKind.COMMAND): _version_command,
-    (MessageCode.READ_PPMID_OR_HCALCS_VERSION, MessageKind.RESPONSE): _version_response,
-    # The public decoder knows CS09 under the code of CS08 alone; the published messages use 0x012B.
-    (MessageCode.READ_PPMID_OR_HCALCS_VERSION, MessageKind.ALERT): _activation_alert,
-    (MessageCode.PPMID_ACTIVATION, MessageKind.ALERT): _activation_alert,
-}
+def _when(execute_at: datetime | None) -> str:
+    if execute_at is None:
+        return "at once"
+    return "never: cancels a pending activation" if execute_at == CANCEL else _shown(execute_at)
 
 
 def _outcome(outcome: ActivationOutcome) -> list[Field]:
     return [
         Field("response code", f"{outcome.response.value} {_words(outcome.response.name)}"),
-        _version("firmware version", outcome.file_version),
+        _version(outcome.file_version),
     ]
 
 
@@ -185,8 +140,8 @@ def _alert_code(code: int) -> Field:
     return Field("alert code", f"{code:#06x} {ALERTS.get(code, 'not one about firmware')}")
 
 
-def _version(name: str, version: int) -> Field:
-    return Field(name, f"{version:08X}")
+def _version(version: int) -> Field:
+    return Field("firmware version", f"{version:08X}")
 
 
 def _moment(name: str, at: datetime) -> Field:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from han.errors import OurError, TheirError
+from han.gbcs.dlms import read_date_time, write_date_time
 
 _HASH_SIZE = 32
 _HASH_PREFIX = bytes((0x09, _HASH_SIZE))
@@ -50,7 +51,7 @@ class ReceiptAlert:
             + _DLMS_STRUCTURE
             + self._code()
             + _DLMS_DATE_PREFIX
-            + _dlms_date(self.at)
+            + write_date_time(self.at)
             + self._hash()
         )
 
@@ -76,7 +77,7 @@ class ReceiptAlert:
             or payload[25:27] != _HASH_PREFIX
         ):
             raise TheirError("not a Firmware Distribution Receipt Alert of an ESME")
-        return cls(int.from_bytes(payload[9:11], "big"), _read_dlms_date(payload[13:25]), payload[27:])
+        return cls(int.from_bytes(payload[9:11], "big"), read_date_time(payload[13:25]), payload[27:])
 
     @classmethod
     def from_gbz(cls, payload: bytes) -> ReceiptAlert:
@@ -97,21 +98,3 @@ class ReceiptAlert:
                 f"a Manufacturer Image Hash has {_HASH_SIZE} octets, not {len(self.manufacturer_image_hash)}"
             )
         return _HASH_PREFIX + self.manufacturer_image_hash
-
-
-def _dlms_date(at: datetime) -> bytes:
-    """A DLMS date-time: year, month, day, day of the week, time; UTC, without summer time."""
-    at = at.astimezone(UTC)
-    return (
-        at.year.to_bytes(2, "big")
-        + bytes((at.month, at.day, at.isoweekday(), at.hour, at.minute, at.second, 0))
-        + bytes(3)
-    )
-
-
-def _read_dlms_date(octets: bytes) -> datetime:
-    month, day, _, hour, minute, second = octets[2:8]
-    try:
-        return datetime(int.from_bytes(octets[:2], "big"), month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError as error:
-        raise TheirError(f"not a date: {error}") from error

@@ -16,6 +16,8 @@ import msgspec
 
 from han.clock import Utc
 from han.facts import Facts
+from han.gbcs.messages import activate_firmware
+from han.gbcs.payloads import ActivateFirmwareCommand
 from hub.dcc.carriage import (
     CarriageSettings,
     CommandCarriage,
@@ -223,14 +225,14 @@ class Csp:
         assert request.image_hash is not None
         assert request.originator_counter is not None
         when = request.execution_time
-        return ActivateRequest(
-            request_id=errand.request_id,
-            device=device,
-            manufacturer_image_hash=request.image_hash,
-            execution_time=None if when is None else datetime.fromtimestamp(when, UTC),
-            originator_counter=request.originator_counter,
-            **stamp,
+        command = ActivateFirmwareCommand(
+            bytes.fromhex(request.image_hash),
+            request.originator_counter,
+            None if when is None else datetime.fromtimestamp(when, UTC),
         )
+        # The Supplier signs its pre-command, the ACB puts the MAC to it: both are lab parties in this stub.
+        message = activate_firmware(Eui64.parse(device), command).to_bytes()
+        return ActivateRequest(request_id=errand.request_id, device=device, gbcs=message.hex(), **stamp)
 
     def _asked(self, errand: Errand) -> tuple[KeptRequest, str]:
         with self._store.change() as change:

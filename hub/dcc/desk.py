@@ -29,6 +29,10 @@ from hub.dcc.store import Change
 from ota.eui64 import Eui64
 from ota.image import Header, check
 
+_YEAR_2000 = 946_684_800.0
+"""In seconds of UTC. The first originator counter is the seconds since then: a head end that lost its
+database goes on above all counters that its devices have heard, and they obey only greater ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -127,7 +131,7 @@ class Desk:
                 execution_time=None if when is None else when.timestamp(),
                 originator_counter=None
                 if activation is None
-                else change.requests.next_number("originator", 1),
+                else change.requests.next_number("originator", int(now - _YEAR_2000)),
             )
         )
         change.story.tell(

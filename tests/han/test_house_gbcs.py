@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from house_world import World, home_with, image_for
 
+from han.gbcs.envelope import Envelope, MessageKind
+from han.gbcs.messages import activate_firmware, payload_of, read_firmware_version
+from han.gbcs.parties import ACCESS_CONTROL_BROKER, lab_party
 from han.gbcs.payloads import (
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
     ActivateImageResponseCode,
     ActivationOutcome,
     FirmwareActivationAlert,
-    ReadFirmwareVersionCommand,
     ReadFirmwareVersionResponse,
-    parse_from_device,
 )
+from han.gbcs.protection import signed, with_mac
 from han.zcl import RequestTunnel
 from ota.gbcs_image import GbcsImage, Layout
 from ota.server import Activation
@@ -40,8 +43,12 @@ def holding(world: World, name: str, version: int = NEW) -> bytes:
     return GbcsImage.read(data, Layout.AUTHORISED).manufacturer_image_hash
 
 
-def activate(image_hash: bytes, counter: int = 1) -> bytes:
-    return ActivateFirmwareCommand(image_hash, counter).to_der()
+def activate(world: World, name: str, image_hash: bytes, counter: int = 1) -> bytes:
+    return activate_firmware(world[name].eui64, ActivateFirmwareCommand(image_hash, counter)).to_bytes()
+
+
+def read_version(world: World, name: str) -> bytes:
+    return read_firmware_version(world[name].eui64, 5).to_bytes()
 
 
 def outcome(response: ActivateImageResponseCode, version: int) -> ActivateFirmwareResponse:
@@ -49,7 +56,9 @@ def outcome(response: ActivateImageResponseCode, version: int) -> ActivateFirmwa
 
 
 def heard_from(world: World, name: str) -> list[object]:
-    return [parse_from_device(message) for message in world.hub.messages_of(name)]
+    messages = [Envelope.parse(octets) for octets in world.hub.messages_of(name)]
+    assert all(message.originator == world[name].eui64 for message in messages)
+    return [payload_of(message) for message in messages]
 
 
 def test_every_device_opens_a_tunnel_once_it_is_attached(world):
@@ -59,7 +68,7 @@ def test_every_device_opens_a_tunnel_once_it_is_attached(world):
 @pytest.mark.parametrize("name", ["hcalcs", "gsme"])
 def test_a_two_stage_device_activates_what_it_holds_when_it_is_told(world, name):
     image_hash = holding(world, name)
-    world.hub.tell(name, activate(image_hash))
+    world.hub.tell(name, activate(world, name, image_hash))
     world.run(60.0)
 
     assert world[name].file_version == NEW
@@ -68,7 +77,7 @@ def test_a_two_stage_device_activates_what_it_holds_when_it_is_told(world, name)
 
 
 def test_a_command_without_a_held_image_is_answered_so(world):
-    world.hub.tell("hcalcs", activate(bytes(32)))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", bytes(32)))
     world.run(10.0)
 
     assert heard_from(world, "hcalcs") == [outcome(ActivateImageResponseCode.NO_IMAGE_HELD, OLD)]
@@ -76,7 +85,7 @@ def test_a_command_without_a_held_image_is_answered_so(world):
 
 def test_a_command_for_another_image_changes_nothing(world):
     holding(world, "hcalcs")
-    world.hub.tell("hcalcs", activate(bytes(32)))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", bytes(32)))
     world.run(60.0)
 
     assert heard_from(world, "hcalcs") == [outcome(ActivateImageResponseCode.HASH_MISMATCH, OLD)]
@@ -98,7 +107,7 @@ activates = false
     world = World(home)
     world.move_in()
     image_hash = holding(world, "hcalcs")
-    world.hub.tell("hcalcs", activate(image_hash))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash))
     world.run(60.0)
 
     assert heard_from(world, "hcalcs") == [outcome(ActivateImageResponseCode.ACTIVATION_FAILURE, OLD)]
@@ -107,9 +116,9 @@ activates = false
 
 def test_a_command_that_is_repeated_is_answered_again_and_obeyed_once(world):
     image_hash = holding(world, "hcalcs")
-    world.hub.tell("hcalcs", activate(image_hash))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash))
     world.run(60.0)
-    world.hub.tell("hcalcs", activate(image_hash))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash))
     world.run(60.0)
 
     assert heard_from(world, "hcalcs") == [outcome(ActivateImageResponseCode.SUCCESS, NEW)] * 2
@@ -118,7 +127,7 @@ def test_a_command_that_is_repeated_is_answered_again_and_obeyed_once(world):
 
 def test_a_command_is_acknowledged_before_the_device_goes_dark(world):
     image_hash = holding(world, "hcalcs")
-    world.hub.tell("hcalcs", activate(image_hash))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash))
     world.run_until("device.activated", "hcalcs")
 
     assert not world.said("aps.retry", "hub")
@@ -126,9 +135,9 @@ def test_a_command_is_acknowledged_before_the_device_goes_dark(world):
 
 def test_a_command_that_comes_again_before_it_is_obeyed_is_obeyed_once(world):
     image_hash = holding(world, "hcalcs")
-    world.hub.tell("hcalcs", activate(image_hash))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash))
     world.run(1.0)
-    world.hub.tell("hcalcs", activate(image_hash))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash))
     world.run(60.0)
 
     assert heard_from(world, "hcalcs") == [outcome(ActivateImageResponseCode.SUCCESS, NEW)]
@@ -136,7 +145,7 @@ def test_a_command_that_comes_again_before_it_is_obeyed_is_obeyed_once(world):
 
 def test_a_command_is_obeyed_even_if_the_power_fails_right_after(world):
     image_hash = holding(world, "hcalcs")
-    world.hub.tell("hcalcs", activate(image_hash))
+    world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash))
     world.run(1.0)
     world["hcalcs"].power_off()
     world.run(100.0)
@@ -151,7 +160,7 @@ def test_a_command_is_obeyed_even_if_the_power_fails_right_after(world):
 def test_a_second_image_is_activated_by_a_second_command(world):
     for counter, version in ((1, NEW), (2, 0x00030000)):
         image_hash = holding(world, "hcalcs", version)
-        world.hub.tell("hcalcs", activate(image_hash, counter))
+        world.hub.tell("hcalcs", activate(world, "hcalcs", image_hash, counter))
         world.run(60.0)
 
     assert world["hcalcs"].file_version == 0x00030000
@@ -193,7 +202,7 @@ activates = false
 
 @pytest.mark.parametrize("name", ["ppmid", "hcalcs"])
 def test_the_firmware_version_can_be_read_by_cs08(world, name):
-    world.hub.tell(name, ReadFirmwareVersionCommand().to_der())
+    world.hub.tell(name, read_version(world, name))
     world.run(10.0)
 
     assert heard_from(world, name) == [ReadFirmwareVersionResponse(OLD)]
@@ -201,19 +210,72 @@ def test_the_firmware_version_can_be_read_by_cs08(world, name):
 
 @pytest.mark.parametrize("name", ["ppmid-silent", "gsme"])
 def test_a_device_that_knows_no_cs08_says_nothing(world, name):
-    world.hub.tell(name, ReadFirmwareVersionCommand().to_der())
+    world.hub.tell(name, read_version(world, name))
     world.run(10.0)
 
     assert heard_from(world, name) == []
-    assert "ReadFirmwareVersionCommand" in world.said("gbcs.dropped", name)[0].why
+    assert "0x0129" in world.said("gbcs.dropped", name)[0].why
 
 
 def test_a_ppmid_takes_no_activate_command(world):
-    world.hub.tell("ppmid", activate(bytes(32)))
+    world.hub.tell("ppmid", activate(world, "ppmid", bytes(32)))
     world.run(10.0)
 
     assert heard_from(world, "ppmid") == []
     assert world.said("gbcs.dropped", "ppmid")
+
+
+def spoilt(world: World, **change: object) -> bytes:
+    message = Envelope.parse(activate(world, "hcalcs", bytes(32), counter=7))
+    return replace(message, **change).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"mac": bytes(12)}, "MAC"),
+        ({"mac": None}, "MAC"),
+        ({"signature": bytes(range(64))}, "MAC"),
+        ({"counter": 8}, "MAC"),
+        ({"recipient": ACCESS_CONTROL_BROKER}, "for 90-B3"),
+        ({"kind": MessageKind.ALERT}, "alert"),
+    ],
+)
+def test_a_command_whose_protection_does_not_hold_is_dropped_with_the_reason(world, change, why):
+    world.hub.tell("hcalcs", spoilt(world, **change))
+    world.run(10.0)
+
+    assert why in world.said("gbcs.dropped", "hcalcs")[0].why
+    assert heard_from(world, "hcalcs") == []
+
+
+def test_a_command_that_somebody_else_signed_is_dropped_although_its_mac_holds(world):
+    device = world["hcalcs"].eui64
+    command = replace(Envelope.parse(activate(world, "hcalcs", bytes(32))), mac=None)
+    forged = with_mac(
+        signed(command, lab_party(device).signing),
+        lab_party(ACCESS_CONTROL_BROKER).agreement,
+        lab_party(device).agreement.public_key(),
+    )
+    world.hub.tell("hcalcs", forged.to_bytes())
+    world.run(10.0)
+
+    assert "signature" in world.said("gbcs.dropped", "hcalcs")[0].why
+    assert heard_from(world, "hcalcs") == []
+
+
+def test_an_old_command_cannot_be_played_again_after_a_newer_one(world):
+    image_hash = holding(world, "hcalcs")
+    old = activate(world, "hcalcs", bytes(32), counter=1)
+    for message in (old, activate(world, "hcalcs", image_hash, counter=2), old):
+        world.hub.tell("hcalcs", message)
+        world.run(60.0)
+
+    assert heard_from(world, "hcalcs") == [
+        outcome(ActivateImageResponseCode.HASH_MISMATCH, OLD),
+        outcome(ActivateImageResponseCode.SUCCESS, NEW),
+    ]
+    assert "counter" in world.said("gbcs.dropped", "hcalcs")[-1].why
 
 
 @pytest.mark.parametrize("message", [b"", b"\x30", b"\x05\x00\x00", b"\x30\x03\x04\x01\x00", bytes(60)])
@@ -252,7 +314,7 @@ def test_an_alert_survives_a_power_cut_of_the_device(world):
 
 def test_a_hub_that_forgot_its_tunnels_still_gets_the_answer_and_a_new_tunnel(world):
     world.hub.tunnels.numbers.clear()
-    world.hub.tell("hcalcs", ReadFirmwareVersionCommand().to_der(), tunnel=0x0BAD)
+    world.hub.tell("hcalcs", read_version(world, "hcalcs"), tunnel=0x0BAD)
     world.run(30.0)
 
     assert heard_from(world, "hcalcs") == [ReadFirmwareVersionResponse(OLD)]

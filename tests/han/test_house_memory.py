@@ -39,8 +39,9 @@ def full_memory() -> HouseMemory:
         file_version=NEW,
         established_key=KEY,
         download=StoredDownload(ImageKey(0x121D, 0x0084, NEW), 4000, b"so far"),
-        activating=(12, b"hash"),
-        activated_by=(11, b"other hash"),
+        command=b"command",
+        answer=b"answer",
+        originator_counter=12,
         unsent=(b"one", b"two"),
     )
     return HouseMemory(DongleMemory(store, flash), {"ppmid": device})

@@ -10,11 +10,12 @@ import pytest
 from house_radio import HeardFacts, RadioHub, hub_in
 
 from han.facts import Facts
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import activate_firmware, payload_of
 from han.gbcs.payloads import (
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
     FirmwareActivationAlert,
-    parse_from_device,
 )
 from han.sim.air.capture import KeyFile, read_keys, read_pcap
 from han.sim.air.rebuild import rebuild_images
@@ -69,12 +70,13 @@ async def test_the_house_joins_updates_and_tells_over_the_true_radio_path():
         held = image(house, "hcalcs")
         hub.offer(held.to_bytes(), hcalcs.eui64, activation=Activation.WAIT)
         await heard.wait_for("ota.held", "hcalcs")
-        hub.tell(hcalcs.eui64, ActivateFirmwareCommand(held.manufacturer_image_hash, 1).to_der())
+        command = ActivateFirmwareCommand(held.manufacturer_image_hash, 1)
+        hub.tell(hcalcs.eui64, activate_firmware(hcalcs.eui64, command).to_bytes())
         await heard.wait_for("tunnel.delivered", "hcalcs")
         await asyncio.sleep(1.0)  # virtual: what the dongle has heard still has to cross the serial line
 
     assert (ppmid.file_version, hcalcs.file_version) == (NEW, NEW)
-    alert, response = (parse_from_device(message) for _, message in hub.messages)
+    alert, response = (payload_of(Envelope.parse(message)) for _, message in hub.messages)
     assert isinstance(alert, FirmwareActivationAlert)
     assert alert.is_success
     assert isinstance(response, ActivateFirmwareResponse)

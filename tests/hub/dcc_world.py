@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 from han.clock import Utc
 from han.facts import Facts
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import payload_of
+from han.gbcs.payloads import ActivateFirmwareCommand
 from hub.dcc.carriage import CarriageSettings
 from hub.dcc.dsp import Dsp
 from hub.dcc.inventory import Device
@@ -325,7 +328,9 @@ class Hub:
         if self._is_busy("activate", command):
             return
         self._answer("activate", command, ok=True)
-        self.outcome(command, None if command.execution_time else self.activation_response)
+        said = payload_of(Envelope.parse(bytes.fromhex(command.gbcs)))
+        assert isinstance(said, ActivateFirmwareCommand)
+        self.outcome(command, None if said.execute_at else self.activation_response)
 
     def outcome(self, command: ActivateRequest, response: int | None, version: str = NEW) -> None:
         """The device's answer to CS06."""

@@ -21,13 +21,20 @@ from han.clock import Utc
 from han.coordinator import DeliveryFailed, DeviceJoined, PayloadTooLong, RadioGone, UnknownDevice
 from han.errors import OurError
 from han.facts import Facts
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import (
+    activate_firmware,
+    firmware_activated,
+    payload_of,
+    ppmid_activation,
+    require_protected_command,
+)
 from han.gbcs.payloads import (
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
     ActivateImageResponseCode,
     ActivationOutcome,
     FirmwareActivationAlert,
-    parse_to_device,
 )
 from han.zcl import (
     OTA_CLUSTER,
@@ -102,6 +109,12 @@ def image_hash(kind: str, data: bytes) -> str:
     return manufacturer_image_hash(GbcsImage.read(data, layout_for(kind)).manufacturer_image).hex()
 
 
+def cs06(device: Eui64, hash_in_hex: str, counter: int = 1) -> str:
+    """A command to activate the image with this hash, in hex."""
+    command = ActivateFirmwareCommand(bytes.fromhex(hash_in_hex), counter)
+    return activate_firmware(device, command).to_bytes().hex()
+
+
 def image_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -118,6 +131,7 @@ class Device:
         self.offsets: list[int] = []
         self.is_asleep = False
         self.dice = random.Random(int(eui64))
+        self.counter = 0
         self.tunnel: int | None = None
         self.settings = ClientSettings(
             first_query_within=1.0,
@@ -192,7 +206,9 @@ class Device:
                 self._commanded(data)
 
     def _commanded(self, data: bytes) -> None:
-        command = parse_to_device(data)
+        message = Envelope.parse(data)
+        require_protected_command(message, self.eui64)
+        command = payload_of(message)
         assert isinstance(command, ActivateFirmwareCommand)
         code = ActivateImageResponseCode.SUCCESS
         if self.held is None:
@@ -204,7 +220,8 @@ class Device:
             self.held = None
             self.client = self._new_client()
             self.client.start(self.now)
-        self.tell(ActivateFirmwareResponse(ActivationOutcome(code, self.version)).to_der())
+        response = ActivateFirmwareResponse(ActivationOutcome(code, self.version))
+        self.tell(firmware_activated(message, response, self.house.utc.now()).to_bytes())
         self.settle()
 
     def tell(self, message: bytes) -> None:
@@ -227,9 +244,9 @@ class Device:
                 case Activated(file_version=version):
                     self.version = version
                     if not self.is_silent:
-                        self.tell(
-                            FirmwareActivationAlert(self.house.utc.now(), version, is_success=True).to_der()
-                        )
+                        alert = FirmwareActivationAlert(self.house.utc.now(), version, is_success=True)
+                        self.counter += 1
+                        self.tell(ppmid_activation(self.eui64, self.counter, alert).to_bytes())
         if self.alarm is not None:
             self.alarm.cancel()
         due = self.client.timer()

@@ -31,6 +31,8 @@ from dcc_world import (
 
 from han.clock import Utc
 from han.facts import Fact, Facts
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import payload_of, require_protected_command
 from hub.dcc.controls import DAY, HOUR, BatchSettings, InProgress, Milestone, Service
 from hub.dcc.dsp import Dsp
 from hub.dcc.lifecycle import Result
@@ -126,7 +128,9 @@ async def test_an_11_1_ends_with_the_transfer_and_an_11_3_activates():
 
         _, activated = await w.run(ActivateFirmware(device=HCALCS, manufacturer_image_hash=HASH))
         assert only(activated) is Result.ACTIVATED
-        assert w.hub.commands[0].manufacturer_image_hash == HASH.hex()
+        message = Envelope.parse(bytes.fromhex(w.hub.commands[0].gbcs))
+        require_protected_command(message, HCALCS)
+        assert payload_of(message).manufacturer_image_hash == HASH
         assert w.dsp.devices()[HCALCS].version == NEW
 
 
@@ -376,7 +380,7 @@ async def test_a_command_is_repeated_with_its_id_until_the_hub_answers_and_anew_
 
         busy, taken = w.hub.commands
         assert busy.id != taken.id
-        assert busy.originator_counter == taken.originator_counter
+        assert busy.gbcs == taken.gbcs
 
 
 # --- control 3 ---------------------------------------------------------------------------------------------

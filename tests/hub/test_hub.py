@@ -14,6 +14,7 @@ from hub_world import (
     PPMID,
     SILENT,
     World,
+    cs06,
     image_for,
     image_hash,
     image_id,
@@ -22,6 +23,7 @@ from hub_world import (
 from han.clusters import FUNCTIONAL_NOTIFICATION_FLAGS, METERING_CLUSTER, NEW_OTA_FIRMWARE
 from han.coordinator import DeviceLeft, RadioBack, RadioLost
 from han.gbcs.envelope import Envelope
+from han.gbcs.messages import read_firmware_version
 from han.gbcs.parties import ACCESS_CONTROL_BROKER, lab_party
 from han.gbcs.payloads import parse_transfer_alert
 from han.gbcs.protection import is_signed_by
@@ -55,7 +57,7 @@ def activate(world, device, data, kind, *, spoilt=""):
     return ActivateRequest(
         request_id="activate-1",
         device=str(device),
-        manufacturer_image_hash=spoilt or image_hash(kind, data),
+        gbcs=cs06(device, spoilt or image_hash(kind, data)),
         **world.head_end.pen.stamp(),
     )
 
@@ -111,6 +113,28 @@ async def test_an_hcalcs_that_is_given_the_wrong_hash_says_so(tmp_path):
         await world.head_end.ask(activate(world, HCALCS, data, "HCALCS", spoilt="ab" * 32))
         outcome = await world.head_end.alert("CS06", HCALCS, response=2)
         assert outcome.file_version == "00000001"
+
+
+@pytest.mark.parametrize(
+    ("gbcs", "why"),
+    [
+        ("", "cut short"),
+        ("05", "begins with"),
+        (cs06(OTHER, "ab" * 32), "not for"),
+        (read_firmware_version(HCALCS, 1).to_bytes().hex(), "activates no firmware"),
+        (cs06(HCALCS, "ab" * 32)[:-2], "cut short"),
+    ],
+)
+async def test_an_activation_that_is_no_cs06_for_its_device_is_refused_and_goes_nowhere(tmp_path, gbcs, why):
+    async with home(tmp_path, HCALCS) as world:
+        answer = await world.head_end.ask(
+            ActivateRequest(
+                request_id="activate-1", device=str(HCALCS), gbcs=gbcs, **world.head_end.pen.stamp()
+            )
+        )
+        assert (answer.ok, answer.code) == (False, "malformed")
+        assert why in answer.reason
+        assert world.hub.custody.memory.activations == ()
 
 
 async def test_a_silent_ppmid_activates_and_nothing_is_invented_on_its_behalf(tmp_path):

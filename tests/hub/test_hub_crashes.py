@@ -10,7 +10,7 @@ import random
 
 import pytest
 from hub_faulty_disk import FaultyDisk, PowerCutError
-from hub_world import GSME, HCALCS, PPMID, World, image_for, image_hash
+from hub_world import GSME, HCALCS, PPMID, World, cs06, image_for, image_hash
 
 from hub.errors import SurroundingsError
 from hub.messages import ActivateRequest
@@ -38,7 +38,7 @@ async def update_an_hcalcs(world: World) -> None:
             ActivateRequest(
                 request_id="activate-1",
                 device=str(HCALCS),
-                manufacturer_image_hash=image_hash("HCALCS", HCALCS_IMAGE),
+                gbcs=cs06(HCALCS, image_hash("HCALCS", HCALCS_IMAGE)),
                 **head_end.pen.stamp(),
             )
         )

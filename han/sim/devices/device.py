@@ -170,6 +170,7 @@ class Device:
             on_message=self._remote_party_message,
         )
         self._remote_party = RemoteParty(
+            eui64=self.eui64,
             nature=nature,
             memory=self.memory,
             firmware=self.firmware,

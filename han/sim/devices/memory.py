@@ -13,9 +13,6 @@ from han.sim.node.store import NodeStore
 from ota.client import StoredDownload
 from ota.image import ImageKey
 
-CommandName = tuple[int, bytes]
-"""What tells one Activate Firmware command from another: originator counter and Manufacturer Image Hash."""
-
 
 @dataclass(slots=True)
 class Memory:
@@ -29,10 +26,12 @@ class Memory:
     """The link key that key establishment gave last; the node holds it while it is in that network."""
     download: StoredDownload | None = None
     """An upgrade file that is arriving or has arrived."""
-    activating: CommandName | None = None
-    """The Activate Firmware command that is about to be obeyed."""
-    activated_by: CommandName | None = None
-    """The one that was obeyed last."""
+    command: bytes | None = None
+    """The Activate Firmware command that was accepted last, whole."""
+    answer: bytes | None = None
+    """What was answered to it; None while it is still to be obeyed."""
+    originator_counter: int = 0
+    """Of the GBCS alert that was sent last: the next has a greater."""
     unsent: tuple[bytes, ...] = ()
     """GBCS messages that have not reached the Communications Hub yet, oldest first."""
 
@@ -46,8 +45,9 @@ class Memory:
             "download": None
             if download is None
             else {"key": asdict(download.key), "size": download.size, "data": download.data.hex()},
-            "activating": _plain(self.activating),
-            "activated_by": _plain(self.activated_by),
+            "command": None if self.command is None else self.command.hex(),
+            "answer": None if self.answer is None else self.answer.hex(),
+            "originator_counter": self.originator_counter,
             "unsent": [message.hex() for message in self.unsent],
         }
 
@@ -58,25 +58,22 @@ class Memory:
         Raises:
             KeyError, ValueError, TypeError, AttributeError: if it is not what ``to_dict`` gives.
         """
-        key, download = data["established_key"], data["download"]
+        download = data["download"]
         return cls(
             node=NodeStore.from_dict(data["node"]),
             file_version=data["file_version"],
-            established_key=None if key is None else bytes.fromhex(key),
+            established_key=_octets(data["established_key"]),
             download=None
             if download is None
             else StoredDownload(
                 ImageKey(**download["key"]), download["size"], bytes.fromhex(download["data"])
             ),
-            activating=_command_name(data["activating"]),
-            activated_by=_command_name(data["activated_by"]),
+            command=_octets(data["command"]),
+            answer=_octets(data["answer"]),
+            originator_counter=data["originator_counter"],
             unsent=tuple(bytes.fromhex(message) for message in data["unsent"]),
         )
 
 
-def _plain(name: CommandName | None) -> list[int | str] | None:
-    return None if name is None else [name[0], name[1].hex()]
-
-
-def _command_name(plain: list[Any] | None) -> CommandName | None:
-    return None if plain is None else (plain[0], bytes.fromhex(plain[1]))
+def _octets(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)

@@ -4,9 +4,9 @@
     CS08  Read Firmware Version    to a PPMID or an HCALCS
     CS09  Firmware Activation      from a PPMID, by itself, after it has tried a new image
 
-Messages are the bare payloads (DER): envelopes and signatures are not built yet. A CS06 that was obeyed and
-comes again, because its answer was lost with the hub's memory, gets the same answer again and changes
-nothing.
+A command is obeyed only with the protection that GBCS gives it, and a CS06 only under a counter greater than
+all before it: nobody can play an old one again. One that was obeyed and comes again, because its answer was
+lost with the hub's memory, gets the same answer again and changes nothing.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ from datetime import datetime
 
 from han.errors import TheirError
 from han.facts import Facts
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import (
+    firmware_activated,
+    firmware_version_read,
+    payload_of,
+    ppmid_activation,
+    require_protected_command,
+)
 from han.gbcs.payloads import (
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
-    ActivateImageResponseCode,
     ActivationOutcome,
     FirmwareActivationAlert,
     ReadFirmwareVersionCommand,
     ReadFirmwareVersionResponse,
-    parse_to_device,
 )
 from han.sim.air.timeline import Handle, Timeline
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.kinds import Nature
-from han.sim.devices.memory import CommandName, Memory
+from han.sim.devices.memory import Memory
+from ota.eui64 import Eui64
 
 ACTIVATION_DELAY = 3.0
 """Seconds between an activate command and the restart, so that acknowledgements can flow."""
@@ -39,6 +46,7 @@ class RemoteParty:
     """The device's GBCS end.
 
     Args:
+        eui64: the device's own: whom messages must name, and whose keys of the lab it has.
         utc: the present moment.
         tell: delivers a message to the hub, now or whenever there is a tunnel.
     """
@@ -46,6 +54,7 @@ class RemoteParty:
     def __init__(
         self,
         *,
+        eui64: Eui64,
         nature: Nature,
         memory: Memory,
         firmware: Firmware,
@@ -55,6 +64,7 @@ class RemoteParty:
         utc: Callable[[], datetime],
         tell: Callable[[bytes], None],
     ) -> None:
+        self._eui64 = eui64
         self._nature = nature
         self._memory = memory
         self._firmware = firmware
@@ -66,33 +76,37 @@ class RemoteParty:
         self._acting: Handle | None = None
 
     def hear(self, message: bytes) -> None:
-        """Take a message that came through the tunnel. What cannot be read or is not for us is dropped."""
+        """Take a message that came through the tunnel. What is spoilt or not for us is dropped."""
         try:
-            command = parse_to_device(message)
+            command = Envelope.parse(message)
+            require_protected_command(command, self._eui64)
+            said = payload_of(command)
         except TheirError as error:
-            self._facts.say(self._name, "gbcs.dropped", why=str(error))
+            self._drop(str(error))
             return
-        match command:
+        match said:
             case ActivateFirmwareCommand() if self._nature.two_stage:
-                self._activate(command)
+                self._activate(message, command, said)
             case ReadFirmwareVersionCommand() if self._nature.tells_version:
                 self._facts.say(self._name, "gbcs.read-version")
-                self._tell(ReadFirmwareVersionResponse(self._memory.file_version).to_der())
+                version = ReadFirmwareVersionResponse(self._memory.file_version)
+                self._tell(firmware_version_read(command, version).to_bytes())
             case _:
-                why = f"a {type(command).__name__} is not for a device of this kind"
-                self._facts.say(self._name, "gbcs.dropped", why=why)
+                self._drop(f"message {command.code:#06x} is not for a device of this kind")
 
     def tried_new_firmware(self, *, activated: bool) -> None:
         """A new image has taken over, or failed to: a PPMID tells the ACB."""
         if not self._nature.tells_activation:
             return
         self._facts.say(self._name, "gbcs.activation-alert", success=activated)
-        self._tell(FirmwareActivationAlert(self._utc(), self._memory.file_version, activated).to_der())
+        self._memory.originator_counter += 1
+        alert = FirmwareActivationAlert(self._utc(), self._memory.file_version, activated)
+        self._tell(ppmid_activation(self._eui64, self._memory.originator_counter, alert).to_bytes())
 
     def attached(self) -> None:
         """The hub can be reached: do what was left undone when the power failed."""
-        if self._memory.activating is not None:
-            self._act(self._memory.activating)
+        if self._memory.command is not None and self._memory.answer is None:
+            self._act()
 
     def stop(self) -> None:
         """The hub or the power is gone."""
@@ -100,35 +114,49 @@ class RemoteParty:
             self._acting.cancel()
             self._acting = None
 
-    def _activate(self, command: ActivateFirmwareCommand) -> None:
-        name = (command.originator_counter, command.manufacturer_image_hash)
-        if name == self._memory.activating:
-            self._facts.say(self._name, "gbcs.activate", why="heard before, about to be obeyed")
-        elif name == self._memory.activated_by:
-            self._facts.say(self._name, "gbcs.activate", why="heard and obeyed before")
-            self._answer(ActivationOutcome(ActivateImageResponseCode.SUCCESS, self._memory.file_version))
-        elif command.execute_at is not None:
-            self._facts.say(self._name, "gbcs.dropped", why="future-dated activation is not modelled yet")
-        elif self._firmware.decide(command.manufacturer_image_hash).activates:
-            self._memory.activating = name
-            self.stop()
-            self._acting = self._timeline.after(ACTIVATION_DELAY, self._act, name)
+    def _drop(self, why: str) -> None:
+        self._facts.say(self._name, "gbcs.dropped", why=why)
+
+    def _activate(self, message: bytes, command: Envelope, said: ActivateFirmwareCommand) -> None:
+        memory = self._memory
+        if message == memory.command:
+            self._heard_before()
+        elif memory.command is not None and command.counter <= Envelope.parse(memory.command).counter:
+            self._drop(f"its counter {command.counter} is not greater than that of an earlier command")
+        elif said.originator_counter != command.counter:
+            self._drop("the counters of message and payload differ")
+        elif said.execute_at is not None:
+            self._drop("future-dated activation is not modelled yet")
         else:
-            self._act(name)
+            memory.command, memory.answer = message, None
+            self.stop()
+            if self._firmware.decide(said.manufacturer_image_hash).activates:
+                self._acting = self._timeline.after(ACTIVATION_DELAY, self._act)
+            else:
+                self._act()
 
-    def _act(self, name: CommandName) -> None:
-        """Act on a command, now, and answer it."""
-        self.stop()
-        self._memory.activating = None
-        decision = self._firmware.decide(name[1])
-        self._facts.say(self._name, "gbcs.activate", response=decision.response.name)
-        if decision.activates:
-            self._memory.activated_by = name
-            self._firmware.activate()
-        # After an activation the device is dark: the answer waits until the new firmware has a tunnel.
-        self._answer(ActivationOutcome(decision.response, decision.file_version))
-
-    def _answer(self, outcome: ActivationOutcome) -> None:
-        answer = ActivateFirmwareResponse(outcome).to_der()
+    def _heard_before(self) -> None:
+        answer = self._memory.answer
+        if answer is None:
+            self._facts.say(self._name, "gbcs.activate", why="heard before, about to be obeyed")
+            return
+        self._facts.say(self._name, "gbcs.activate", why="heard and obeyed before")
         if answer not in self._memory.unsent:
             self._tell(answer)
+
+    def _act(self) -> None:
+        """Act on the command, now, and answer it."""
+        self.stop()
+        assert self._memory.command is not None, "a command was heard"
+        command = Envelope.parse(self._memory.command)
+        said = payload_of(command)
+        assert isinstance(said, ActivateFirmwareCommand), "only such a command is kept"
+        decision = self._firmware.decide(said.manufacturer_image_hash)
+        self._facts.say(self._name, "gbcs.activate", response=decision.response.name)
+        outcome = ActivationOutcome(decision.response, decision.file_version)
+        answer = firmware_activated(command, ActivateFirmwareResponse(outcome), self._utc()).to_bytes()
+        self._memory.answer = answer
+        if decision.activates:
+            self._firmware.activate()
+        # After an activation the device is dark: the answer waits until the new firmware has a tunnel.
+        self._tell(answer)

@@ -4,8 +4,9 @@ A machine: it is told what came and what time it is, answers with values (``drai
 be called again (``timer``). What may follow what stands in ``ota.client_states``; a command that would cause
 anything else is ignored.
 
-How octets are fetched stands in ``ota.client_fetch``, what becomes of a whole image in ``ota.client_ending``;
-here is what begins a download and what a restart makes of it.
+How the next image is asked for stands in ``ota.client_search``, how its octets are fetched in
+``ota.client_fetch``, and what becomes of it when it is whole in ``ota.client_ending``; here is what joins
+them.
 
 Nothing counts as received before it is stored: ``stored`` is what a device's flash holds, and whoever loses
 power gives it back to a new machine, which goes on from there without a query.
@@ -14,8 +15,10 @@ power gives it back to a new machine, which goes on from there without a query.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from collections.abc import Sequence
+from zlib import crc32
 
+from ota.client_attributes import attributes_of
 from ota.client_conversation import Conversation, Send
 from ota.client_ending import Ending
 from ota.client_events import (
@@ -29,16 +32,16 @@ from ota.client_events import (
     FellBack,
     GaveUp,
     Ignored,
+    MoreNeeded,
     Queried,
     WaitingToActivate,
 )
 from ota.client_fetch import Fetch
 from ota.client_flash import Flash
-from ota.client_settings import ClientSettings, Identity, StoredDownload
+from ota.client_search import Search
+from ota.client_settings import ClientSettings, Identity, Part, StoredDownload
 from ota.client_states import BUSY, HOLDS_IMAGE, TRANSITIONS, Signal, Standing, State
 from ota.commands import (
-    ANY_IMAGE_TYPE,
-    ANY_MANUFACTURER,
     Command,
     DefaultResponse,
     ImageBlockAbort,
@@ -47,6 +50,8 @@ from ota.commands import (
     ImageBlockWait,
     ImageNotify,
     ImagePageRequest,
+    QueryDeviceSpecificFileRequest,
+    QueryDeviceSpecificFileResponse,
     QueryNextImageRequest,
     QueryNextImageResponse,
     UpgradeEndRequest,
@@ -54,7 +59,7 @@ from ota.commands import (
 )
 from ota.errors import OurError, TheirError
 from ota.eui64 import Eui64
-from ota.image import SMALLEST_HEADER, ImageKey
+from ota.image import SMALLEST_HEADER, Header, ImageKey
 from ota.status import Status
 
 __all__ = [
@@ -71,7 +76,9 @@ __all__ = [
     "GaveUp",
     "Identity",
     "Ignored",
+    "MoreNeeded",
     "OtaClient",
+    "Part",
     "Queried",
     "Send",
     "Signal",
@@ -82,7 +89,13 @@ __all__ = [
 
 
 class OtaClient:
-    """The machine of one device. ``dice`` spreads its queries; ``stored`` is what its flash held."""
+    """The machine of one device.
+
+    Args:
+        dice: spreads its queries.
+        stored: what its flash held of the file that was being taken.
+        aside: the whole files that waited for others, the oldest first.
+    """
 
     def __init__(
         self,
@@ -90,13 +103,16 @@ class OtaClient:
         identity: Identity,
         dice: random.Random,
         stored: StoredDownload | None = None,
+        aside: Sequence[StoredDownload] = (),
     ) -> None:
         self._settings = settings
-        self._identity = identity
         self._dice = dice
         self._standing = Standing()
         self._talk = Conversation(dice.randrange(256), settings.back_off)
-        self._flash = Flash(stored)
+        self._flash = Flash(stored, aside)
+        self._search = Search(
+            settings, identity, self._standing, self._talk, self._flash, dice=dice, rest=self._rest
+        )
         self._fetch = Fetch(
             settings,
             self._talk,
@@ -106,7 +122,13 @@ class OtaClient:
             given_up=self._give_up,
         )
         self._ending = Ending(
-            settings, self._standing, self._talk, self._flash, take_over=self._take_over, rest=self._rest
+            settings,
+            self._standing,
+            self._talk,
+            self._flash,
+            take_over=self._take_over,
+            go_on=self._search.begin,
+            rest=self._rest,
         )
 
     @property
@@ -117,12 +139,17 @@ class OtaClient:
     @property
     def identity(self) -> Identity:
         """What the device is and runs now."""
-        return self._identity
+        return self._search.identity
 
     @property
     def stored(self) -> StoredDownload | None:
-        """What the device's flash holds at this moment."""
+        """What the device's flash holds at this moment of the file that is being taken, or is whole."""
         return self._flash.stored
+
+    @property
+    def aside(self) -> tuple[StoredDownload, ...]:
+        """The whole files in its flash that wait for others."""
+        return self._flash.aside
 
     @property
     def held(self) -> ImageKey | None:
@@ -133,22 +160,25 @@ class OtaClient:
         """Power on: go on with what is stored, or ask for the next image soon."""
         self._talk.rest()
         self._fetch.restart()
-        if self._flash.holds is None:
-            self._standing.move(Signal.POWER_BACK_EMPTY)
-            self._talk.at(now + self._dice.uniform(0, self._settings.first_query_within), self._query)
-            return
-        soon = now + self._dice.uniform(0, self._settings.resume_within)
-        if not self._flash.is_whole:
-            self._standing.move(Signal.POWER_BACK_PARTIAL)
-            self._talk.at(soon, self._fetch.begin)
-        elif self._flash.fault(self._settings.verify) is not None:
-            self._flash.erase()
+        flash, settings = self._flash, self._settings
+        is_blank = flash.holds is None and not flash.aside
+        span = settings.first_query_within if is_blank else settings.resume_within
+        soon = now + self._dice.uniform(0, span)
+        if flash.is_whole and self._fault() is not None:
+            flash.drop()
             self._talk.tell(Aborted(Status.INVALID_IMAGE))
-            self._standing.move(Signal.POWER_BACK_EMPTY)
-            self._talk.at(soon, self._query)
-        else:
+        if flash.is_whole:
             self._standing.move(Signal.POWER_BACK_COMPLETE)
             self._talk.at(soon, self._ending.ask)
+        elif flash.holds is not None:
+            self._standing.move(Signal.POWER_BACK_PARTIAL)
+            self._talk.at(soon, self._fetch.begin)
+        elif flash.aside:
+            self._standing.move(Signal.POWER_BACK_ASIDE)
+            self._talk.at(soon, self._ending.need_more)
+        else:
+            self._standing.move(Signal.POWER_BACK_EMPTY)
+            self._talk.at(soon, self._search.begin)
 
     def reboot(self, now: float) -> None:
         """Lose everything but the flash, and start again."""
@@ -157,9 +187,7 @@ class OtaClient:
 
     def ask_now(self, now: float) -> None:
         """Query at once: the server said by other means that it has something. No effect while busy."""
-        if self.state not in BUSY:
-            self._talk.errors = 0
-            self._query(now)
+        self._search.soon(now)
 
     def activate(self, now: float) -> None:
         """Let the held image take over at once: the out-of-band command has come.
@@ -228,23 +256,9 @@ class OtaClient:
 
     def attributes(self, server: Eui64 | None = None) -> dict[int, int]:
         """The cluster's client attributes by id (ZCL7 11.10); ``server`` is whom the device asks."""
-        downloading = self.state is State.DOWNLOADING
-        held = self.held
-        return {
-            0x0000: 0xFFFFFFFFFFFFFFFF if server is None else server,
-            0x0001: len(self._flash.data) if self._flash.holds is not None else 0xFFFFFFFF,
-            0x0002: self._identity.file_version,
-            0x0003: 0x0002,
-            0x0004: 0xFFFFFFFF if held is None else held.file_version,
-            0x0005: 0xFFFF if held is None else 0x0002,
-            0x0006: self.state.value,
-            0x0007: self._identity.manufacturer,
-            0x0008: self._identity.image_type if downloading else 0xFFFF,
-            0x0009: self._fetch.period,
-            0x000A: 0xFFFFFFFF,
-            0x000B: int(self._settings.out_of_band_only),
-            0x000C: int(not self._settings.apply_after_timeout),
-        }
+        return attributes_of(
+            self._settings, self.identity, self.state, self._flash, period=self._fetch.period, server=server
+        )
 
     def _take(self, command: Command, sequence: int, now: float, *, broadcast: bool) -> Status:
         """Act on a command; the status that its sender deserves."""
@@ -254,13 +268,17 @@ class OtaClient:
             case ImageNotify():
                 return self._notified(command, now, broadcast=broadcast)
             case QueryNextImageResponse():
-                self._next_image(command, sequence, now)
+                self._next_file(command, sequence, now)
             case ImageBlockWait():
                 self._fetch.told_to_wait(command, sequence, now)
             case ImageBlockAbort():
                 self._fetch.refused(command.status, sequence, now)
             case UpgradeEndResponse():
-                return self._ending.told_when(command, now)
+                return self._ending.told_when(command, sequence, now)
+            case QueryDeviceSpecificFileResponse() if any(
+                part.is_device_specific for part in self.identity.parts
+            ):
+                self._next_file(command, sequence, now)
             case _:
                 self._talk.tell(Ignored(f"{type(command).__name__} is nothing that this client takes"))
                 return Status.UNSUP_CLUSTER_COMMAND
@@ -273,8 +291,9 @@ class OtaClient:
             case UpgradeEndRequest.COMMAND_ID:
                 self._ending.default_response(answer, sequence, now)
             case QueryNextImageRequest.COMMAND_ID:
-                if self._talk.is_answer(QueryNextImageResponse.COMMAND_ID, sequence):
-                    self._rest(now)
+                self._not_answered(answer, QueryNextImageResponse.COMMAND_ID, sequence, now)
+            case QueryDeviceSpecificFileRequest.COMMAND_ID:
+                self._not_answered(answer, QueryDeviceSpecificFileResponse.COMMAND_ID, sequence, now)
             case _:
                 self._talk.tell(Ignored(f"a Default Response to {answer.command_id:#04x}"))
 
@@ -284,113 +303,113 @@ class OtaClient:
         if self.state in (State.COMPLETE, State.WAITING):
             self._talk.at(now + self._settings.hold_repeat, self._ending.ask)
         else:
-            self._talk.at(now + self._settings.query_every, self._query)
+            self._talk.at(now + self._settings.query_every, self._search.begin)
 
     def _notified(self, notify: ImageNotify, now: float, *, broadcast: bool) -> Status:
         if broadcast:
-            if not self._concerns_us(notify):
+            if not self._search.concerns_us(notify):
                 self._talk.tell(Ignored("a broadcast Image Notify that does not concern this device"))
                 return Status.SUCCESS
         elif self.state in BUSY:
             self._talk.tell(Ignored("an Image Notify while busy with an image"))
             return Status.FAILURE
-        self.ask_now(now)
+        self._search.soon(now)
         return Status.SUCCESS
 
-    def _concerns_us(self, notify: ImageNotify) -> bool:
-        """For a broadcast one: what it names must be ours, and then the dice decide (ZCL7 11.13.3)."""
-        ours = self._identity
-        if not 1 <= notify.query_jitter <= 100:
-            return False
-        if notify.manufacturer not in (None, ANY_MANUFACTURER, ours.manufacturer):
-            return False
-        if notify.image_type not in (None, ANY_IMAGE_TYPE, ours.image_type):
-            return False
-        known = (ours.file_version, None if self.held is None else self.held.file_version)
-        if notify.file_version is not None and notify.file_version in known:
-            return False
-        return self._dice.randint(1, 100) <= notify.query_jitter
-
-    def _query(self, now: float) -> None:
-        us = self._identity
-        request = QueryNextImageRequest(us.manufacturer, us.image_type, us.file_version, us.hardware_version)
-        self._talk.ask(request, QueryNextImageResponse.COMMAND_ID)
-        self._talk.tell(Queried())
-        self._talk.at(now + self._settings.answer_timeout, self._query_unanswered)
-
-    def _query_unanswered(self, now: float) -> None:
-        self._talk.errors += 1
-        if self._talk.errors < self._settings.query_tries:
-            self._talk.at(now + self._talk.pause(self._settings.back_off_at_most), self._query)
-        else:
-            self._rest(now)
-
-    def _next_image(self, answer: QueryNextImageResponse, sequence: int, now: float) -> None:
+    def _next_file(
+        self, answer: QueryNextImageResponse | QueryDeviceSpecificFileResponse, sequence: int, now: float
+    ) -> None:
         if not self._talk.is_answer(answer.COMMAND_ID, sequence):
             return
-        us = self._identity
+        us, part, settings = self.identity, self._search.part, self._settings
         if answer.status != Status.SUCCESS or answer.file_version is None or answer.image_size is None:
-            self._rest(now)
+            self._search.nothing(now)
             return
-        key = ImageKey(us.manufacturer, us.image_type, answer.file_version)
-        if (answer.manufacturer, answer.image_type) != (us.manufacturer, us.image_type):
+        key = ImageKey(us.manufacturer, part.image_type, answer.file_version)
+        if (answer.manufacturer, answer.image_type) != (us.manufacturer, part.image_type):
             self._talk.tell(Ignored("the image named is for another manufacturer or type"))
-            self._rest(now)
-        elif key.file_version == us.file_version and not self._settings.accepts_running_version:
+            self._search.nothing(now)
+        elif key.file_version == part.file_version and not settings.accepts_running_version:
             self._talk.tell(Ignored("the image named has the version that runs"))
-            self._rest(now)
-        elif key == self.held:
+            self._search.nothing(now)
+        elif self.state in HOLDS_IMAGE and key in self._flash.keys:
             # The server does not know, or forgot: say again that the image is here.
             self._talk.errors = 0
             self._ending.ask(now)
         elif answer.image_size < SMALLEST_HEADER:
             self._turn_down(key, Status.INVALID_IMAGE, now)
-        elif answer.image_size > self._settings.storage:
+        elif answer.image_size > settings.storage - sum(file.size for file in self._flash.aside):
             self._turn_down(key, Status.INSUFFICIENT_SPACE, now)
-        elif key.file_version < us.file_version and not self._settings.accepts_downgrade:
+        elif key.file_version < part.file_version and not settings.accepts_downgrade:
             self._turn_down(key, Status.INVALID_IMAGE, now)
         else:
-            self._flash.make_room(key, answer.image_size)
-            self._standing.move(Signal.IMAGE_FOUND)
-            self._fetch.begin(now)
+            self._begin(key, answer.image_size, now)
+
+    def _not_answered(self, answer: DefaultResponse, wanted_id: int, sequence: int, now: float) -> None:
+        """A status where a file was asked for: there is none, unless it says that the answer will come."""
+        if not self._talk.is_answer(wanted_id, sequence):
+            return
+        if answer.status == Status.SUCCESS:
+            self._talk.tell(Ignored("a Default Response where an answer is wanted"))
+        else:
+            self._search.nothing(now)
+
+    def _begin(self, key: ImageKey, size: int, now: float) -> None:
+        if self.state in HOLDS_IMAGE:
+            self._flash.erase()
+        self._flash.make_room(key, size)
+        self._standing.move(Signal.IMAGE_FOUND)
+        self._fetch.begin(now)
 
     def _turn_down(self, key: ImageKey, status: Status, now: float) -> None:
         self._ending.report(key, status)
         self._talk.tell(Aborted(status))
         self._rest(now)
 
+    def _fault(self) -> str | None:
+        return self._flash.fault(self.identity.address, self._settings.verify)
+
     def _finish(self, now: float) -> None:
         """The file is whole: it is good, or it is nothing."""
         key = self._flash.key
-        if self._flash.fault(self._settings.verify) is not None:
+        if self._fault() is not None:
             self._ending.report(key, Status.INVALID_IMAGE)
-            self._flash.erase()
+            self._flash.drop()
             self._talk.tell(Aborted(Status.INVALID_IMAGE))
-            self._standing.move(Signal.DOWNLOAD_OVER)
-            self._rest(now)
-            return
-        self._standing.move(Signal.FILE_GOOD)
-        self._talk.tell(DownloadComplete(key, bytes(self._flash.data)))
-        self._ending.ask(now)
+            self._over(now)
+        elif self._settings.upgrades_together and len(self._search.missing) > 1:
+            self._talk.tell(MoreNeeded(key, bytes(self._flash.data)))
+            self._flash.set_aside()
+            self._standing.move(Signal.MORE_NEEDED)
+            self._ending.need_more(now)
+        else:
+            self._talk.tell(DownloadComplete(key, bytes(self._flash.data)))
+            self._standing.move(Signal.FILE_GOOD)
+            self._ending.ask(now)
 
     def _end_download(self, status: Status, now: float) -> None:
         """The server gives no more of it."""
         if not self._settings.keeps_aborted:
-            self._flash.erase()
+            self._flash.drop()
         self._talk.tell(Aborted(status))
-        self._standing.move(Signal.DOWNLOAD_OVER)
-        self._rest(now)
+        self._over(now)
 
     def _give_up(self, now: float) -> None:
         """The server cannot be reached. What is stored is good for the next attempt."""
         self._ending.report(self._flash.key, Status.ABORT)
-        self._standing.move(Signal.DOWNLOAD_OVER)
+        self._over(now)
+
+    def _over(self, now: float) -> None:
+        self._standing.move(Signal.FURTHER_OVER if self._flash.aside else Signal.DOWNLOAD_OVER)
         self._rest(now)
 
     def _take_over(self, now: float) -> None:
-        version = self._flash.key.file_version
-        self._identity = replace(self._identity, file_version=version)
+        """Run what is held. The device's own firmware comes last: with it the device starts again."""
+        own = self.identity.image_type
+        for file in sorted(self._flash.files, key=lambda file: file.key.image_type == own):
+            self._search.identity = self.identity.running(Header.parse(file.data), crc32(file.data))
+            part = None if file.key.image_type == own else file.key.image_type
+            self._talk.tell(Activated(file.key.file_version, part))
         self._flash.erase()
         self._standing.move(Signal.ACTIVATED)
-        self._talk.tell(Activated(version))
         self._rest(now)

@@ -31,6 +31,7 @@ class Ending:
 
     Args:
         take_over: called with the time when the image is to run.
+        go_on: called with the time when the server knows that further files are needed.
         rest: called with the time when nothing more is under way for now.
     """
 
@@ -42,6 +43,7 @@ class Ending:
         flash: Flash,
         *,
         take_over: Callable[[float], None],
+        go_on: Callable[[float], None],
         rest: Callable[[float], None],
     ) -> None:
         self._settings = settings
@@ -49,6 +51,7 @@ class Ending:
         self._talk = talk
         self._flash = flash
         self._take_over = take_over
+        self._go_on = go_on
         self._rest = rest
 
     def report(self, key: ImageKey, status: Status) -> None:
@@ -64,10 +67,22 @@ class Ending:
         )
         self._talk.at(now + self._settings.answer_timeout, self._unanswered)
 
-    def told_when(self, answer: UpgradeEndResponse, now: float) -> Status:
+    def need_more(self, now: float) -> None:
+        """Report the file set aside last as good, and that others are needed before it may run."""
+        key = self._flash.aside[-1].key
+        self._talk.ask(
+            UpgradeEndRequest(Status.REQUIRE_MORE_IMAGE, key.manufacturer, key.image_type, key.file_version),
+            UpgradeEndResponse.COMMAND_ID,
+        )
+        self._talk.at(now + self._settings.answer_timeout, self._need_unanswered)
+
+    def told_when(self, answer: UpgradeEndResponse, sequence: int, now: float) -> Status:
         """The server says when, asked or not; the status that it deserves."""
         if self._standing.state not in HOLDS_IMAGE or not self._names_ours(answer):
             self._talk.tell(Ignored("an Upgrade End Response for no image that is held"))
+            # Some servers answer every Upgrade End Request so, whatever it says.
+            if self._standing.state is State.MORE and self._talk.is_answer(answer.COMMAND_ID, sequence):
+                self._go_on(now)
             return Status.SUCCESS
         if answer.upgrade_time == WAIT_FOR_ACTIVATION:
             self._hold(now)
@@ -87,21 +102,30 @@ class Ending:
         """The server answers an Upgrade End Request with a status. Only ABORT makes the device let go."""
         if not self._talk.is_answer(UpgradeEndResponse.COMMAND_ID, sequence):
             return
-        if answer.status != Status.ABORT:
+        if answer.status == Status.ABORT:
+            self._flash.erase()
+            self._talk.tell(Aborted(answer.status))
+            self._standing.move(Signal.DOWNLOAD_OVER)
+            self._rest(now)
+        elif self._standing.state is State.MORE:
+            self._go_on(now)
+        else:
             self._talk.tell(Ignored(f"a Default Response {answer.status.name} to an Upgrade End Request"))
-            return
-        self._flash.erase()
-        self._talk.tell(Aborted(answer.status))
-        self._standing.move(Signal.DOWNLOAD_OVER)
-        self._rest(now)
 
     def _names_ours(self, answer: UpgradeEndResponse) -> bool:
-        key = self._flash.key
-        return (
+        return any(
             answer.manufacturer in (ANY_MANUFACTURER, key.manufacturer)
             and answer.image_type in (ANY_IMAGE_TYPE, key.image_type)
             and answer.file_version in (ANY_VERSION, key.file_version)
+            for key in self._flash.keys
         )
+
+    def _need_unanswered(self, now: float) -> None:
+        self._talk.errors += 1
+        if self._talk.errors < self._settings.query_tries:
+            self._talk.at(now + self._talk.pause(self._settings.back_off_at_most), self.need_more)
+        else:
+            self._go_on(now)
 
     def _unanswered(self, now: float) -> None:
         settings, talk = self._settings, self._talk

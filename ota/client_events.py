@@ -49,6 +49,14 @@ class DownloadComplete:
 
 
 @dataclass(frozen=True, slots=True)
+class MoreNeeded:
+    """This file is whole and good, but the device needs others before it upgrades."""
+
+    key: ImageKey
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Activating:
     """The image takes over at this time."""
 
@@ -65,9 +73,11 @@ class WaitingToActivate:
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    """The image took over; the device runs this version now."""
+    """The image took over; the device runs this version now, or one of its parts does."""
 
     file_version: int
+    part: int | None = None
+    """The part's image type; None for the device's own firmware."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,7 @@ Event = (
     | BlockReceived
     | FellBack
     | DownloadComplete
+    | MoreNeeded
     | Activating
     | WaitingToActivate
     | Activated

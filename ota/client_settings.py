@@ -3,20 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ota.image import ImageKey
+from ota.errors import OurError
+from ota.eui64 import Eui64
+from ota.image import Header, ImageKey
 from ota.pacing import largest_block
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Something in a device that has files of its own: firmware, a second processor, a configuration."""
+
+    image_type: int
+    file_version: int
+    is_device_specific: bool = False
+    """Whether its files are made for this one device (Query Device Specific File)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """What a device is and runs."""
+    """What a device is and runs.
+
+    Raises:
+        OurError: if two parts have the same image type, or a device without an address has one of its own.
+    """
 
     manufacturer: int
     image_type: int
     file_version: int
     hardware_version: int | None = None
+    stack_version: int = 0x0002
+    """Attribute CurrentZigbeeStackVersion: 2 is Zigbee PRO."""
+    image_stamp: int = 0xFFFFFFFF
+    """Attribute ImageStamp: tells images of the same version apart. Of one that was taken over the air it is
+    the CRC-32 of the file."""
+    address: Eui64 | None = None
+    parts: tuple[Part, ...] = ()
+    """What the device has besides its firmware."""
+
+    def __post_init__(self) -> None:
+        types = [self.image_type, *(part.image_type for part in self.parts)]
+        if len(set(types)) < len(types):
+            raise OurError("each part of a device has an image type of its own")
+        if self.address is None and any(part.is_device_specific for part in self.parts):
+            raise OurError("a device without an address has no device-specific files")
+
+    @property
+    def firmware(self) -> Part:
+        """The device's own firmware, seen as one of its parts."""
+        return Part(self.image_type, self.file_version)
+
+    def running(self, header: Header, image_stamp: int) -> Identity:
+        """The same device when the file with this header has taken over.
+
+        Raises:
+            OurError: if it has no part with the file's image type.
+        """
+        if header.image_type == self.image_type:
+            return replace(
+                self,
+                file_version=header.file_version,
+                stack_version=header.stack_version,
+                image_stamp=image_stamp,
+            )
+        if header.image_type not in (part.image_type for part in self.parts):
+            raise OurError(f"this device has nothing of image type {header.image_type:#06x}")
+        return replace(
+            self,
+            parts=tuple(
+                replace(part, file_version=header.file_version)
+                if part.image_type == header.image_type
+                else part
+                for part in self.parts
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +135,16 @@ class ClientSettings:
     pause_between_blocks: float = 0.0
     reports_block_period: bool = False
     """Whether block requests carry the device's minimum block period."""
-    block_period_unit: float = 0.001
-    """Seconds: 0.001 in cluster revisions 1 and 3, 1 in revision 2."""
+    cluster_revision: int = 3
+    """Attribute ClusterRevision. It decides what a minimum block period counts: seconds in revision 2, of
+    the time of SE 1.2b, milliseconds before and after."""
     out_of_band_only: bool = False
     """Attribute UpgradeActivationPolicy: only a command from elsewhere activates (GSME, HCALCS)."""
     apply_after_timeout: bool = True
     """Attribute UpgradeTimeoutPolicy: without an answer to its Upgrade End Requests the device goes ahead."""
+    upgrades_together: bool = False
+    """Whether a device with parts takes a file for each before any of them runs (REQUIRE_MORE_IMAGE).
+    Otherwise each is upgraded by itself."""
     accepts_downgrade: bool = True
     accepts_running_version: bool = False
     keeps_aborted: bool = False
@@ -89,6 +154,11 @@ class ClientSettings:
     Without one, the difference of the two times that a server names is what counts."""
     verify: Callable[[bytes], bool] | None = None
     """A device's own check of the whole file, besides header and size."""
+
+    @property
+    def block_period_unit(self) -> float:
+        """What a minimum block period counts, in seconds."""
+        return 1.0 if self.cluster_revision == 2 else 0.001
 
     def delay(self, current_time: int, then: int, now: float) -> float | None:
         """Seconds from ``now`` to a time that the server names together with its current time.

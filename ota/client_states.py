@@ -6,6 +6,7 @@
     WAITING      told to hold the image; asks hourly whether it may go
     EXTERNAL     the same for a device that only an out-of-band command activates: GB two-stage devices
     COUNT_DOWN   the image takes over at a known time
+    MORE         a file is good, but the device needs others before it upgrades, and asks for them
 
 A signal that is not in a state's row of ``TRANSITIONS`` cannot happen in it.
 """
@@ -25,6 +26,7 @@ class State(enum.Enum):
     COMPLETE = 2
     WAITING = 3
     COUNT_DOWN = 4
+    MORE = 5
     EXTERNAL = 6
 
 
@@ -33,7 +35,9 @@ class Signal(enum.Enum):
 
     IMAGE_FOUND = "the server names an image to take"
     FILE_GOOD = "the whole file is stored and good"
+    MORE_NEEDED = "the file is good, and others are needed first"
     DOWNLOAD_OVER = "aborted, given up, or the file is bad"
+    FURTHER_OVER = "the same, while an earlier file waits"
     HOLD = "told to hold the image"
     HOLD_FOR_COMMAND = "the image waits for an out-of-band command"
     ACTIVATE_AT = "told when to activate"
@@ -41,12 +45,14 @@ class Signal(enum.Enum):
     POWER_BACK_PARTIAL = "restarted with a part of a file"
     POWER_BACK_COMPLETE = "restarted with a whole file"
     POWER_BACK_EMPTY = "restarted with no file"
+    POWER_BACK_ASIDE = "restarted with a file that waits for others"
 
 
 _POWER_BACK = {
     Signal.POWER_BACK_PARTIAL: State.DOWNLOADING,
     Signal.POWER_BACK_COMPLETE: State.COMPLETE,
     Signal.POWER_BACK_EMPTY: State.NORMAL,
+    Signal.POWER_BACK_ASIDE: State.MORE,
 }
 _HOLDING = {
     Signal.DOWNLOAD_OVER: State.NORMAL,
@@ -60,6 +66,13 @@ TRANSITIONS: dict[State, dict[Signal, State]] = {
     State.NORMAL: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_POWER_BACK},
     State.DOWNLOADING: {
         Signal.FILE_GOOD: State.COMPLETE,
+        Signal.MORE_NEEDED: State.MORE,
+        Signal.DOWNLOAD_OVER: State.NORMAL,
+        Signal.FURTHER_OVER: State.MORE,
+        **_POWER_BACK,
+    },
+    State.MORE: {
+        Signal.IMAGE_FOUND: State.DOWNLOADING,
         Signal.DOWNLOAD_OVER: State.NORMAL,
         **_POWER_BACK,
     },

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from ota_pair import RUNNING, upgrade_file
 
-from ota.client import ClientSettings, OtaClient, Send, State, StoredDownload
+from ota.client import ClientSettings, Identity, OtaClient, Send, State, StoredDownload
 from ota.commands import (
     ImageBlockResponse,
     ImageNotify,
@@ -30,10 +31,19 @@ def block_at(offset: int, size: int = 65) -> ImageBlockResponse:
 class Bench:
     """A device on a bench: the test plays the server by hand."""
 
-    def __init__(self, stored: StoredDownload | None = None, **settings) -> None:
+    def __init__(
+        self,
+        stored: StoredDownload | None = None,
+        *,
+        aside: Sequence[StoredDownload] = (),
+        identity: Identity = RUNNING,
+        **settings,
+    ) -> None:
         usual = {"first_query_within": 0.0, "resume_within": 0.0}
         self.now = 0.0
-        self.client = OtaClient(ClientSettings(**(usual | settings)), RUNNING, random.Random(1), stored)
+        self.client = OtaClient(
+            ClientSettings(**(usual | settings)), identity, random.Random(1), stored, aside
+        )
         self.sent: list[Send] = []
         self.told: list[object] = []
         self.client.start(self.now)

@@ -306,10 +306,55 @@ def test_a_minimum_block_period_paces_all_further_requests_and_is_reported():
     assert bench.client.attributes()[0x0009] == 500
 
 
-def test_the_unit_of_the_block_period_is_a_setting_because_revisions_differ():
-    bench = downloading(block_period_unit=1.0)
+EARLY_2026 = 820454400  # seconds since 2000
+
+
+def clock(ahead: float):
+    """A device's clock that is ``ahead`` of the server's by so many seconds."""
+    return lambda now: EARLY_2026 + now + ahead
+
+
+@pytest.mark.parametrize(("ahead", "delay"), [(0, 60.0), (-5, 65.0), (20, 40.0), (90, 2.0)])
+def test_a_device_with_a_clock_waits_until_the_time_that_the_server_names(ahead, delay):
+    bench = downloading(utc=clock(ahead), back_off=2.0)
+    bench.hears(ImageBlockWait(EARLY_2026, EARLY_2026 + 60))
+    assert bench.client.timer() == bench.now + delay
+
+
+@pytest.mark.parametrize("utc", [None, lambda _: None, clock(1e6)])
+def test_a_relative_time_asks_for_no_clock(utc):
+    bench = downloading(utc=utc)
+    bench.hears(ImageBlockWait(0, 60))
+    assert bench.client.timer() == bench.now + 60
+
+
+def test_a_device_whose_clock_is_not_set_counts_from_the_server_s_current_time():
+    bench = downloading(utc=lambda _: None)
+    bench.hears(ImageBlockWait(EARLY_2026, EARLY_2026 + 60))
+    assert bench.client.timer() == bench.now + 60
+
+
+@pytest.mark.parametrize(("ahead", "delay"), [(0, 7200), (600, 6600), (10_000, 3.0)])
+def test_a_device_with_a_clock_activates_at_the_time_of_day_that_the_server_names(ahead, delay):
+    bench = complete(utc=clock(ahead), activation_delay=3.0)
+    bench.hears(activate_in(7200, EARLY_2026))
+    assert bench.client.timer() == bench.now + delay
+
+
+def test_a_delay_beyond_an_hour_is_kept_to_the_second():
+    bench = complete()
+    bench.hears(activate_in(30 * 86400))
+    bench.wait()
+    assert bench.now == 30 * 86400
+    assert bench.told == [Activated(2)]
+
+
+@pytest.mark.parametrize(("revision", "seconds"), [(1, 0.005), (2, 5.0), (3, 0.005)])
+def test_a_block_period_counts_seconds_in_cluster_revision_2_alone(revision, seconds):
+    bench = downloading(cluster_revision=revision)
     bench.hears(ImageBlockWait(0, 0, 5))
-    assert bench.client.timer() == bench.now + 5.0
+    assert bench.client.timer() == bench.now + seconds
+    assert bench.client.attributes()[0xFFFD] == revision
 
 
 def test_a_whole_good_file_is_reported_only_then():

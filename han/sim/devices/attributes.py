@@ -44,6 +44,7 @@ _OTA_TYPES = {
     0x000A: UINT32,
     0x000B: ENUM8,
     0x000C: ENUM8,
+    0xFFFD: UINT16,
 }
 """Types of the OTA client's attributes (ZCL7 11.10)."""
 

@@ -35,6 +35,7 @@ from ota.client_events import (
     FellBack,
     GaveUp,
     Ignored,
+    MoreNeeded,
     Queried,
     WaitingToActivate,
 )
@@ -187,8 +188,10 @@ class Firmware:
         match event:
             case BlockReceived(offset=offset, size=size):
                 self._say("ota.block", offset=offset, size=size)
-            case Activated(file_version=version):
+            case Activated(file_version=version, part=None):
                 self._take_over(version)
+            case Activated(file_version=version, part=part):
+                self._say("device.part-activated", version=f"{version:08X}", part=part)
             case Aborted(status=status):
                 self._say("ota.aborted", why=status.name)
             case FellBack(why=why):
@@ -202,13 +205,17 @@ class Firmware:
             case _:
                 self._progressed(event)
 
-    def _progressed(self, event: DownloadStarted | DownloadComplete | Activating | WaitingToActivate) -> None:
+    def _progressed(
+        self, event: DownloadStarted | DownloadComplete | MoreNeeded | Activating | WaitingToActivate
+    ) -> None:
         version = f"{event.key.file_version:08X}"
         match event:
             case DownloadStarted(size=size, offset=offset):
                 self._say("ota.started", version=version, size=size, offset=offset)
             case DownloadComplete(data=data):
                 self._say("ota.complete", version=version, size=len(data), image=sha256(data).hexdigest())
+            case MoreNeeded(data=data):
+                self._say("ota.more-needed", version=version, size=len(data), image=sha256(data).hexdigest())
             case Activating(at=at):
                 self._say("ota.activating", version=version, due=at)
             case WaitingToActivate():

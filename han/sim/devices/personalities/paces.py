@@ -90,4 +90,4 @@ class PeriodInSeconds(Peculiar):
 
     def adapt(self, settings: ClientSettings) -> ClientSettings:
         """Report the period too, so that a server can find out."""
-        return replace(settings, reports_block_period=True, block_period_unit=1.0)
+        return replace(settings, reports_block_period=True, cluster_revision=2)

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test soak check bench matrix fixtures requirements clean
+.PHONY: demo test soak check bench matrix diagrams fixtures requirements clean
 
 demo: $(VENV)/.ready
 	$(BIN)/gbhan demo
@@ -28,6 +28,9 @@ bench: $(VENV)/.ready
 
 matrix: $(VENV)/.ready
 	@$(BIN)/python tests/scenarios/ezsp_matrix.py
+
+diagrams: $(VENV)/.ready
+	$(BIN)/python tests/ota/readme_diagrams.py
 
 fixtures: $(VENV)/.ready
 	$(BIN)/python fixtures/images.py

@@ -81,7 +81,9 @@ class Ending:
         if self._standing.state not in HOLDS_IMAGE or not self._names_ours(answer):
             self._talk.tell(Ignored("an Upgrade End Response for no image that is held"))
             # Some servers answer every Upgrade End Request so, whatever it says.
-            if self._standing.state is State.MORE and self._talk.is_answer(answer.COMMAND_ID, sequence):
+            if self._standing.state is State.WAIT_FOR_MORE and self._talk.is_answer(
+                answer.COMMAND_ID, sequence
+            ):
                 self._go_on(now)
             return Status.SUCCESS
         if answer.upgrade_time == WAIT_FOR_ACTIVATION:
@@ -107,7 +109,7 @@ class Ending:
             self._talk.tell(Aborted(answer.status))
             self._standing.move(Signal.DOWNLOAD_OVER)
             self._rest(now)
-        elif self._standing.state is State.MORE:
+        elif self._standing.state is State.WAIT_FOR_MORE:
             self._go_on(now)
         else:
             self._talk.tell(Ignored(f"a Default Response {answer.status.name} to an Upgrade End Request"))

@@ -1,12 +1,12 @@
 """The states of a device in the OTA Upgrade cluster, and what leads from one to another.
 
-    NORMAL       asks now and then what comes next, and at once when notified
-    DOWNLOADING  asks block by block; a block that stays away is asked for again, more and more patiently
-    COMPLETE     the file is stored and good, the server has been told and owes an answer
-    WAITING      told to hold the image; asks hourly whether it may go
-    EXTERNAL     the same for a device that only an out-of-band command activates: GB two-stage devices
-    COUNT_DOWN   the image takes over at a known time
-    MORE         a file is good, but the device needs others before it upgrades, and asks for them
+    NORMAL         asks now and then what comes next, and at once when notified
+    DOWNLOADING    asks for blocks or pages; a block that stays away is asked for again, ever more patiently
+    WAIT_FOR_MORE  a file is good, but the device needs others before it upgrades, and asks for them
+    COMPLETE       the file is stored and good, the server has been told and owes an answer
+    WAITING        told to hold the image; asks hourly whether it may go
+    EXTERNAL       the same for a device that only an out-of-band command activates: GB two-stage devices
+    COUNT_DOWN     the image takes over at a known time
 
 A signal that is not in a state's row of ``TRANSITIONS`` cannot happen in it.
 """
@@ -26,7 +26,7 @@ class State(enum.Enum):
     COMPLETE = 2
     WAITING = 3
     COUNT_DOWN = 4
-    MORE = 5
+    WAIT_FOR_MORE = 5
     EXTERNAL = 6
 
 
@@ -52,13 +52,10 @@ _POWER_BACK = {
     Signal.POWER_BACK_PARTIAL: State.DOWNLOADING,
     Signal.POWER_BACK_COMPLETE: State.COMPLETE,
     Signal.POWER_BACK_EMPTY: State.NORMAL,
-    Signal.POWER_BACK_ASIDE: State.MORE,
+    Signal.POWER_BACK_ASIDE: State.WAIT_FOR_MORE,
 }
 _HOLDING = {
     Signal.DOWNLOAD_OVER: State.NORMAL,
-    Signal.HOLD: State.WAITING,
-    Signal.HOLD_FOR_COMMAND: State.EXTERNAL,
-    Signal.ACTIVATE_AT: State.COUNT_DOWN,
     Signal.ACTIVATED: State.NORMAL,
 }
 
@@ -66,19 +63,36 @@ TRANSITIONS: dict[State, dict[Signal, State]] = {
     State.NORMAL: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_POWER_BACK},
     State.DOWNLOADING: {
         Signal.FILE_GOOD: State.COMPLETE,
-        Signal.MORE_NEEDED: State.MORE,
+        Signal.MORE_NEEDED: State.WAIT_FOR_MORE,
         Signal.DOWNLOAD_OVER: State.NORMAL,
-        Signal.FURTHER_OVER: State.MORE,
+        Signal.FURTHER_OVER: State.WAIT_FOR_MORE,
         **_POWER_BACK,
     },
-    State.MORE: {
+    State.WAIT_FOR_MORE: {
         Signal.IMAGE_FOUND: State.DOWNLOADING,
         Signal.DOWNLOAD_OVER: State.NORMAL,
         **_POWER_BACK,
     },
-    State.COMPLETE: {**_HOLDING, **_POWER_BACK},
-    State.WAITING: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_HOLDING, **_POWER_BACK},
-    State.EXTERNAL: {Signal.IMAGE_FOUND: State.DOWNLOADING, **_HOLDING, **_POWER_BACK},
+    State.COMPLETE: {
+        Signal.HOLD: State.WAITING,
+        Signal.HOLD_FOR_COMMAND: State.EXTERNAL,
+        Signal.ACTIVATE_AT: State.COUNT_DOWN,
+        **_HOLDING,
+        **_POWER_BACK,
+    },
+    State.WAITING: {
+        Signal.IMAGE_FOUND: State.DOWNLOADING,
+        Signal.HOLD: State.WAITING,
+        Signal.ACTIVATE_AT: State.COUNT_DOWN,
+        **_HOLDING,
+        **_POWER_BACK,
+    },
+    State.EXTERNAL: {
+        Signal.IMAGE_FOUND: State.DOWNLOADING,
+        Signal.HOLD_FOR_COMMAND: State.EXTERNAL,
+        **_HOLDING,
+        **_POWER_BACK,
+    },
     State.COUNT_DOWN: {
         Signal.HOLD: State.WAITING,
         Signal.ACTIVATE_AT: State.COUNT_DOWN,

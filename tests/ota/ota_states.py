@@ -114,8 +114,8 @@ PLACES: dict[str, tuple[State, Callable[[], Bench]]] = {
     "reports the file": (State.COMPLETE, complete),
     "told to hold": (State.WAITING, waiting),
     "counts down": (State.COUNT_DOWN, counts_down),
-    "needs more": (State.MORE, needs_more),
-    "asks for more": (State.MORE, asks_for_more),
+    "needs more": (State.WAIT_FOR_MORE, needs_more),
+    "asks for more": (State.WAIT_FOR_MORE, asks_for_more),
     "held for a command": (State.EXTERNAL, external),
     "held, and asks": (State.EXTERNAL, holding_asks),
 }

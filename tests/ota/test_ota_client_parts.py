@@ -73,7 +73,7 @@ def waits_for_more(**settings) -> Bench:
     bench = parts(upgrades_together=True, **settings)
     bench.hears(OFFERED)
     takes(bench, FILE, KEY)
-    assert bench.client.state is State.MORE
+    assert bench.client.state is State.WAIT_FOR_MORE
     return bench
 
 
@@ -138,7 +138,7 @@ def test_the_end_may_name_any_of_the_files(key):
 def test_an_upgrade_end_response_does_not_activate_half_of_what_is_needed():
     bench = waits_for_more()
     assert bench.hears(UpgradeEndResponse(0xFFFF, 0xFFFF, 0xFFFFFFFF, 0, 0)) == [ASK_RADIO]
-    assert bench.client.state is State.MORE
+    assert bench.client.state is State.WAIT_FOR_MORE
 
 
 def test_a_device_that_waits_for_more_asks_now_and_then_and_when_notified():
@@ -177,7 +177,7 @@ def test_a_second_file_that_comes_to_nothing_leaves_the_first_one_waiting(spoile
         assert bench.told[-1] == Aborted(Status.INVALID_IMAGE)
     else:
         bench.hears(ImageBlockAbort())
-    assert bench.client.state is State.MORE
+    assert bench.client.state is State.WAIT_FOR_MORE
     assert [file.key for file in bench.client.aside] == [KEY]
 
 
@@ -185,13 +185,13 @@ def test_a_file_set_aside_takes_room_from_the_next():
     bench = waits_for_more(storage=len(FILE) + len(RADIO_FILE) - 1)
     bench.hears(NOTED)
     assert bench.hears(RADIO_OFFERED) == [UpgradeEndRequest(Status.INSUFFICIENT_SPACE, 0x121D, RADIO, 8)]
-    assert bench.client.state is State.MORE
+    assert bench.client.state is State.WAIT_FOR_MORE
 
 
 def test_a_device_that_loses_power_while_it_waits_for_more_goes_on_waiting():
     before = waits_for_more()
     after = Bench(before.client.stored, identity=TWO_PARTS, aside=before.client.aside, upgrades_together=True)
-    assert after.client.state is State.MORE
+    assert after.client.state is State.WAIT_FOR_MORE
     assert after.asked == MORE
     assert after.hears(NOTED) == [ASK_RADIO]
 

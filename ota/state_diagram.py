@@ -1,0 +1,36 @@
+"""A picture of a machine, drawn from its transition table: the text of a Mermaid state diagram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+
+
+def state_diagram(table: Mapping[Enum, Mapping[Enum, Enum]]) -> str:
+    """The table as a Mermaid ``stateDiagram-v2``.
+
+    The first state of the table is where the machine begins. A signal that leads from every state to the same
+    one is drawn once, from outside. States are called by their names, signals by their values, which are
+    sentences.
+    """
+    return "\n".join(_lines(table)) + "\n"
+
+
+def _lines(table: Mapping[Enum, Mapping[Enum, Enum]]) -> Iterator[str]:
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {next(iter(table)).name}"
+    everywhere = _everywhere(table)
+    for signal, target in everywhere.items():
+        yield f"    [*] --> {target.name}: {signal.value}"
+    for state, row in table.items():
+        for signal, target in row.items():
+            if signal not in everywhere:
+                yield f"    {state.name} --> {target.name}: {signal.value}"
+
+
+def _everywhere(table: Mapping[Enum, Mapping[Enum, Enum]]) -> dict[Enum, Enum]:
+    """The signals that lead from every state to the same one, and where to."""
+    first, *others = table.values()
+    return {
+        signal: target for signal, target in first.items() if all(row.get(signal) is target for row in others)
+    }

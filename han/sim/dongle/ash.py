@@ -200,11 +200,16 @@ class Ash:
 
     def timer(self) -> float | None:
         """When `tick` is wanted next."""
-        due = [time for time in (self._ack_due, self._again_at, self._paused_until) if time is not None]
-        return min(due) if due else None
+        due = self._ack_due
+        for other in (self._again_at, self._paused_until):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def drain(self) -> list[Output]:
         """What came out since the last call; octets are kept back while the host has us paused by XOFF."""
+        if not self._output:
+            return []
         if self._paused_until is None:
             output = list(self._output)
             self._output.clear()

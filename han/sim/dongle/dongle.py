@@ -191,13 +191,16 @@ class Dongle:
                 self._facts.say(self.name, "ash.dropped", why=why)
 
     def _fill_window(self) -> None:
+        ash, ezsp = self._ash, self._firmware.ezsp
+        if not ezsp.has_output:
+            return
         now = self._timeline.now
-        welcome = self._ash.callbacks_are_welcome(now)
-        while self._ash.window_open:
-            frame = self._firmware.ezsp.next_frame(callbacks_are_welcome=welcome)
+        welcome = ash.callbacks_are_welcome(now)
+        while ash.window_open:
+            frame = ezsp.next_frame(callbacks_are_welcome=welcome)
             if frame is None:
                 return
-            self._ash.send(frame, now)
+            ash.send(frame, now)
             self._empty_ash()
 
     def _set_timer(self) -> None:

@@ -125,6 +125,11 @@ class Ezsp:
         # What a command itself brings about is told behind its answer.
         (self._behind_answer if self._executing else self._outbox).append(callback)
 
+    @property
+    def has_output(self) -> bool:
+        """Whether anything waits for the host."""
+        return bool(self._outbox)
+
     def next_frame(self, *, callbacks_are_welcome: bool = True) -> bytes | None:
         """The next frame for the host, or None; only an answer if callbacks are not welcome."""
         waiting = self._take(callbacks_are_welcome=callbacks_are_welcome)

@@ -74,13 +74,19 @@ class Faults:
         """Nothing goes wrong any more."""
         self._armed.clear()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not self._armed
+
     def has(self, kind: Kind) -> bool:
         """Whether there is any fault of this kind."""
         return kind in self._armed
 
     def strikes(self, kind: Kind, command: str = "") -> Fault | None:
         """The fault of this kind that strikes at this opportunity, if one does."""
-        if kind not in self._armed:
+        # Asked a hundred times for each block of an image; hashing a Kind is a call of its own.
+        if not self._armed or kind not in self._armed:
             return None
         for armed in self._armed[kind]:
             if armed.strikes(self._timeline.now, command):
@@ -89,7 +95,7 @@ class Faults:
 
     def command(self, name: str) -> None:
         """A command is carried out: whatever of the processor's faults waited for it happens now."""
-        for kind in OF_THE_PROCESSOR:
+        for kind in OF_THE_PROCESSOR if self._armed else ():
             for armed in self._armed.get(kind, ()):
                 if armed.fault.command and armed.strikes(self._timeline.now, name):
                     self._suffer(self._told(armed.fault, name))
@@ -110,6 +116,8 @@ class Faults:
 
 def damaged(octets: bytes, faults: Faults) -> bytes:
     """What arrives of a write on the serial line."""
+    if faults.is_well:
+        return octets
     for fault in _struck(faults, ON_THE_LINE):
         if not octets:
             break

@@ -182,7 +182,7 @@ class Messaging:
             raise Refused(
                 Status.INVALID_ENDPOINT, f"endpoint {outgoing.aps.source_endpoint} was never registered"
             )
-        for kind, status in _REFUSALS_ON_DEMAND.items():
+        for kind, status in () if self._faults.is_well else _REFUSALS_ON_DEMAND.items():
             if self._faults.strikes(kind, command):
                 raise Refused(status, "on demand")
 
@@ -215,18 +215,18 @@ class Messaging:
         # The counter is known only when the stack has taken the message; the callback needs it later.
         counter: list[int] = []
         request = SendRequest(
-            destination=destination,
-            profile=aps.profile,
-            cluster=aps.cluster,
-            source_endpoint=aps.source_endpoint,
-            destination_endpoint=aps.destination_endpoint,
-            payload=outgoing.payload,
-            aps_ack=bool(aps.options & frames.OPTION_RETRY) and group is None and destination < 0xFFF8,
-            aps_security=bool(aps.options & frames.OPTION_ENCRYPTION),
-            radius=outgoing.radius,
-            group=group,
-            block=block,
-            counter=aps.sequence if block is not None and block.index else None,
+            destination,
+            aps.profile,
+            aps.cluster,
+            aps.source_endpoint,
+            aps.destination_endpoint,
+            outgoing.payload,
+            bool(aps.options & frames.OPTION_RETRY) and group is None and destination < 0xFFF8,
+            bool(aps.options & frames.OPTION_ENCRYPTION),
+            outgoing.radius,
+            group,
+            block,
+            aps.sequence if block is not None and block.index else None,
         )
         try:
             counter.append(self._node.send(request, partial(on_sent, outgoing, counter)))

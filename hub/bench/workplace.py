@@ -21,9 +21,10 @@ from han.facts import Fact, Facts
 from han.radio import NetworkSettings, RadioSettings
 from han.security.suite import Suite
 from han.sim.dongle.houses import forget_house, register_house
-from han.sim.home import DeviceDescription, DongleDescription, Home, InstallCode, Kind, Quirks
+from han.sim.home import DeviceDescription
 from han.sim.house import House
 from hub import messages
+from hub.bench.setup import CHANNEL, Setup
 from hub.demo.broker import EmbeddedBroker
 from hub.disk import RealDisk
 from hub.flash import Flash
@@ -32,68 +33,15 @@ from hub.hub import Bearings, Hub, HubSettings
 from hub.messages import Envelopes, ImageChunk, ImageOffer, ImageWanted, JoinRequest, Response, Target
 from hub.mqtt import Mailbox, MailboxSettings
 from ota.eui64 import Eui64
-from ota.image import Header, Image
 from ota.server import ServerSettings
 
-OLD, NEW = 0x00010000, 0x00020000
-MANUFACTURER, IMAGE_TYPE = 0x121D, 0x0084
 PATIENCE = 7200.0
 """Virtual seconds for any one thing to happen."""
-_CHANNEL = 15
+_BETWEEN_ADMISSIONS = 40.0
+"""Virtual seconds: a dongle remembers eight install codes at a time, each for five minutes."""
+SETTLING = 60.0
+"""Virtual seconds after which a device that has joined has asked all its first questions."""
 _CHUNK = 32 * 1024
-_INSTALL_CODE = InstallCode(bytes.fromhex("75288bc88fde9392165f3d8ccca3a7d7a6c0"))
-_FIRST_EUI64 = 0x00DB_1234_5678_0000
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """One hub and its devices, and how an image travels between them.
-
-    Attributes:
-        size: octets of the upgrade file.
-        devices: how many PPMIDs fetch it at the same time.
-        baud: of the serial line; 0 takes no time.
-        seed: of everything that is left to chance.
-    """
-
-    size: int
-    devices: int = 1
-    baud: int = 0
-    seed: int = 1
-
-    def image(self) -> bytes:
-        """The upgrade file."""
-        header = Header(
-            manufacturer=MANUFACTURER, image_type=IMAGE_TYPE, file_version=NEW, total_size=self.size
-        )
-        body = random.Random(f"{self.seed} image").randbytes(self.size - header.length)
-        return Image(header, body).to_bytes()
-
-    def home(self, number: int = 0) -> Home:
-        """The house; those with different numbers share no address."""
-        first = _FIRST_EUI64 + 0x100 * number
-        return Home(
-            name=f"bench-{number}",
-            channel=_CHANNEL,
-            seed=self.seed + number,
-            dongle=DongleDescription(
-                eui64=Eui64(first), baud=self.baud, behaves=Quirks.PLAIN, key_table=max(16, self.devices)
-            ),
-            devices=tuple(
-                DeviceDescription(
-                    kind=Kind.PPMID,
-                    name=f"ppmid-{place}",
-                    eui64=Eui64(first + 1 + place),
-                    install_code=_INSTALL_CODE,
-                    manufacturer=MANUFACTURER,
-                    image_type=IMAGE_TYPE,
-                    file_version=OLD,
-                    first_query_within=1.0,
-                    join_retry=1.0,
-                )
-                for place in range(self.devices)
-            ),
-        )
 
 
 class Watch:
@@ -150,11 +98,18 @@ class Workplace:
                 device=str(device.eui64),
                 install_code=bytes(device.install_code).hex(),
                 device_type=device.kind.value,
+                key_establishment=device.establishes_keys,
                 **self._pen.stamp(),
             )
         )
         self.house.devices[device.name].power_on()
         await self.watch.until(device.name, "device.attached")
+
+    async def update_all(self, image: bytes) -> None:
+        """Offer an image and wait until every device has all of it."""
+        await self.offer(image)
+        for device in self.house.home.devices:
+            await self.watch.until(device.name, "ota.complete")
 
     async def offer(self, image: bytes) -> None:
         """Put an image for every device into the hub's slot; returns when the hub has stored it."""
@@ -201,7 +156,6 @@ async def open_workplace(
     folder: Path,
     *,
     number: int = 0,
-    server: ServerSettings | None = None,
     listen: Callable[[Fact], None] = lambda _: None,
 ) -> AsyncIterator[Workplace]:
     """Start a hub with its house on the running loop, let every device join, and stop it afterwards."""
@@ -222,14 +176,14 @@ async def open_workplace(
         state.mkdir(mode=0o700)
         radio = RadioSettings(url=f"sim://{name}", state=state, entropy=dice.randbytes)
         network = NetworkSettings(
-            channel=_CHANNEL,
+            channel=CHANNEL,
             pan_id=0x6700 + number,
             extended_pan_id=Eui64(dice.getrandbits(64)),
             network_key=dice.randbytes(16),
         )
         security = SecuritySettings(credentials=lambda eui64: (house.certified(eui64, Suite.TWO),))
         hub = await Hub.open(
-            HubSettings(server=server or ServerSettings()),
+            HubSettings(server=ServerSettings(acknowledged_blocks=setup.acknowledged)),
             open_house=coordinator_at(radio, network, security, facts),
             flash=Flash(RealDisk(state)),
             mailbox=MailboxSettings.in_simulation(broker.address, "hub"),
@@ -255,8 +209,11 @@ async def open_workplace(
         for below in ("response/+", "image/wanted"):
             await mailbox.on(messages.topic(hub.eui64, below), place.hear)
         await stack.enter_async_context(mailbox)
-        for device in home.devices:
+        for place_in_line, device in enumerate(home.devices):
+            if place_in_line:
+                await asyncio.sleep(_BETWEEN_ADMISSIONS)
             await place.admit(device)
+        await asyncio.sleep(SETTLING)
         yield place
 
 

@@ -49,7 +49,7 @@ def bench(*, only: tuple[str, ...], kilobytes: int, profile: Path | None, as_jso
 
     Example: gbhan bench --only air
     """
-    scale = Scale(image=kilobytes * KB)
+    scale = Scale.up_to(kilobytes * KB)
     rows: list[Row] = []
     with exit_statuses(), _profiled(profile):
         for measure in MEASURES:

@@ -13,7 +13,9 @@ from hub.bench.rows import Row, at_least, at_most
 from hub.cli.bench import bench
 
 FIELDS = ["name", "value", "unit", "reference", "reference_value", "ratio", "aim", "met"]
-SMALL = Scale(image=8 * KB)
+SMALL = Scale(
+    image=8 * KB, peer_images=(4 * KB,), crowd_image=2 * KB, crowds=(1, 2, 3), crowd_is_secured=False
+)
 
 
 def rows_of(name: str) -> list[Row]:
@@ -57,6 +59,37 @@ def test_the_real_time_factor_is_that_of_the_same_download():
     assert processor.value > 0
 
 
+def test_a_request_waits_for_its_answer_and_most_wait_about_as_long():
+    alone, crowd = rows_of("latency")
+
+    for row in (alone, crowd):
+        assert 0 < row.reference_value <= row.value
+        assert row.ratio == row.value / row.reference_value
+    assert alone.met
+    assert crowd.name.endswith("2 devices")
+
+
+@pytest.mark.parametrize("name", ["devices", "homes"])
+def test_a_crowd_is_compared_with_one(name):
+    two, three, memory = rows_of(name)
+
+    assert two.reference_value == three.reference_value
+    assert two.ratio == two.value / two.reference_value
+    assert (two.aim, memory.aim) == (1.2, 1.2)
+    assert memory.value > 0
+    assert memory.ratio == memory.value / memory.reference_value
+
+
+def test_zigpys_manager_downloads_the_same_image_on_the_same_air():
+    faster, ours, theirs = rows_of("zigpy")
+
+    assert faster.ratio == faster.reference_value / faster.value
+    assert ours.value == 0
+    assert ours.met
+    assert ours.reference_value >= 4 * KB / 65
+    assert theirs.reference_value >= 4 * KB / 50
+
+
 def test_the_rows_are_one_json_list_and_the_progress_is_elsewhere():
     result = CliRunner().invoke(bench, ["--only", "air", "--kilobytes", "4", "--json"])
     rows = json.loads(result.stdout)
@@ -77,10 +110,10 @@ def test_people_get_a_table_and_the_machine_that_it_was_measured_on():
 
 def test_where_the_time_went_is_written_for_pstats(tmp_path):
     file = tmp_path / "bench.prof"
-    CliRunner().invoke(bench, ["--only", "air", "--kilobytes", "2", "--profile", str(file)])
+    CliRunner().invoke(bench, ["--only", "air", "--kilobytes", "3", "--profile", str(file)])
 
     functions = {name for _, _, name in pstats.Stats(str(file)).stats}
-    assert "measure_download" in functions
+    assert "measure_downloads" in functions
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def rebuild_images(
     Raises:
         CaptureError: if two responses disagree about the same octets of the same download.
     """
-    opener = _Opener(list(keys))
+    opener = Opener(list(keys))
     blocks: dict[Download, dict[int, bytes]] = {}
     for _, psdu in frames:
         if len(psdu) < _SMALLEST:
@@ -116,8 +116,11 @@ def _agreed(download: Download, offset: int, one: bytes, other: bytes) -> bytes:
     return longer
 
 
-class _Opener:
-    """Opens data frames with a bunch of keys; remembers which EUI-64 speaks from which network address."""
+class Opener:
+    """Opens data frames with a bunch of keys; remembers which EUI-64 speaks from which network address.
+
+    Feed it a capture's frames in their order: a device's EUI-64 is learnt from its own frames.
+    """
 
     def __init__(self, keys: list[bytes]) -> None:
         self._network_keys = keys

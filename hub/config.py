@@ -19,8 +19,10 @@ from hub.errors import OurError
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
 from hub.slot import DAY, KeepTheWaiting, LatestWins, SlotSettings
+from hub.terms import Terms, check
 from hub.tunnels import TunnelSettings
 from ota.errors import OurError as OtaOurError
+from ota.eui64 import Eui64
 from ota.server import ServerSettings
 from ota.status import Status
 
@@ -40,6 +42,12 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     equal_priority: Literal["keep", "latest"] = "keep"
 
 
+class DeviceSection(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[ota.devices]]``: on what terms one device is served; see `hub.terms.Terms`."""
+
+    eui64: str
+
+
 class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[ota]``: see `ota.server.ServerSettings`."""
 
@@ -52,6 +60,9 @@ class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     aborts_allowed: Annotated[int, Meta(ge=1)] = ServerSettings().aborts_allowed
     reinstall: bool = False
     hardware_version_needed: bool = False
+    acknowledged_blocks: bool = True
+    pause_wait: Seconds = ServerSettings().pause_wait
+    devices: tuple[DeviceSection, ...] = ()
 
 
 class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +138,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             require_key_establishment=self.security.require_key_establishment, refusal=refusal
         )
 
+    def _terms(self) -> dict[Eui64, Terms]:
+        terms: dict[Eui64, Terms] = {}
+        for each in self.ota.devices:
+            try:
+                device = Eui64.parse(each.eui64)
+            except ValueError as error:
+                raise ConfigError(f"[[ota.devices]] eui64: {error}") from None
+            if device in terms:
+                raise ConfigError(f"[[ota.devices]] names {device} twice: put its terms into one section")
+            terms[device] = each.over(Terms())
+            objection = check(terms[device])
+            if objection is not None:
+                raise ConfigError(f"[[ota.devices]] {device}: {objection}")
+        return terms
+
     def settings(self) -> HubSettings:
         """What the hub makes of it.
 
@@ -152,12 +178,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 aborts_allowed=self.ota.aborts_allowed,
                 reinstall=self.ota.reinstall,
                 hardware_version_needed=self.ota.hardware_version_needed,
+                acknowledged_blocks=self.ota.acknowledged_blocks,
+                pause_wait=self.ota.pause_wait,
             )
         except OtaOurError as error:
             raise ConfigError(f"[ota] {error}") from None
         return HubSettings(
             slot=slot,
             server=server,
+            terms=self._terms(),
             tunnels=TunnelSettings(),
             energy_service=EnergyServiceSettings(
                 keep_alive_base=self.energy_service.keep_alive_base,

@@ -210,6 +210,11 @@ class Custody:
         if held is not None and held.image_id == image_id and self._slot.begin(device):
             self._flash.keep(msgspec.structs.replace(self.memory, held=self._slot.held))
 
+    def pause(self, device: Eui64, *, paused: bool) -> None:
+        """Note that the user lets a target rest, or go on; that outlives a restart."""
+        if self._slot.pause(device, paused=paused):
+            self._flash.keep(msgspec.structs.replace(self.memory, held=self._slot.held))
+
     def conclude(self, device: Eui64, image_id: str, report: Report) -> bool:
         """Note what became of the image at a target and owe the alert; False if that was known already."""
         held = self._slot.held

@@ -22,6 +22,7 @@ from hub.house import House
 from hub.messages import (
     VERBS,
     ActivateRequest,
+    ConfigureRequest,
     DevicesRequest,
     Envelopes,
     ImageChunk,
@@ -34,9 +35,11 @@ from hub.messages import (
     RemoveRequest,
     Response,
     SwitchKeyRequest,
+    TransferRequest,
     open_message,
     split_topic,
 )
+from hub.orders import Orders
 from hub.outbox import Outbox
 from hub.questions import Questions, Unanswered
 from hub.serving import Serving
@@ -59,6 +62,7 @@ class Staff:
     devices: Devices
     serving: Serving
     transfers: Transfers
+    orders: Orders
     activation: Activation
     questions: Questions
     outbox: Outbox
@@ -82,6 +86,12 @@ class Desk:
         self._facts = facts
         self._envelopes = envelopes
         self._changed = changed
+        self._waits_for_somebody: dict[type[Message], Callable[[Any], Coroutine[Any, Any, None]]] = {
+            JoinRequest: self._join,
+            RemoveRequest: self._remove,
+            SwitchKeyRequest: self._switch_key,
+            ReadVersionRequest: self._read_version,
+        }
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def receive(self, topic: str, payload: bytes) -> None:
@@ -105,16 +115,13 @@ class Desk:
             case DevicesRequest():
                 listed = self._staff.devices.entries(self._staff.transfers.entry)
                 self._say(self._response("devices", message, more={"devices": listed}))
-            case JoinRequest():
-                self._in_its_own_time(message, self._join(message))
-            case RemoveRequest():
-                self._in_its_own_time(message, self._remove(message))
-            case SwitchKeyRequest():
-                self._in_its_own_time(message, self._switch_key(message))
-            case ReadVersionRequest():
-                self._in_its_own_time(message, self._read_version(message))
+            case TransferRequest() | ConfigureRequest():
+                self._order(message)
             case _:
-                raise MessageError(f"{type(message).__name__} is for a hub to send")
+                work = self._waits_for_somebody.get(type(message))
+                if work is None:
+                    raise MessageError(f"{type(message).__name__} is for a hub to send")
+                self._in_its_own_time(message, work(message))
 
     def stop(self) -> None:
         """Forget the requests that are under way."""
@@ -187,6 +194,18 @@ class Desk:
         except TheirError as error:
             return "malformed", str(error)
         return None
+
+    def _order(self, order: TransferRequest | ConfigureRequest) -> None:
+        if isinstance(order, TransferRequest):
+            verb, said, verdict = "transfer", {"action": order.action}, self._staff.orders.transfer(order)
+        else:
+            verdict = self._staff.orders.configure(order)
+            verb, said = "configure", {"terms": msgspec.to_builtins(order.terms)}
+        self._facts.say(
+            "hub", f"request.{verb}", device=order.device, code=verdict.code, why=verdict.why, **said
+        )
+        more = {"terms": verdict.terms}
+        self._say(self._response(verb, order, code=verdict.code, reason=verdict.why, more=more))
 
     async def _join(self, request: JoinRequest) -> None:
         device = Eui64.parse(request.device)

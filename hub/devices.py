@@ -18,6 +18,7 @@ from han.coordinator import (
 from hub.custody import Custody
 from hub.memory import KnownDevice
 from hub.messages import DeviceEntry, TransferEntry
+from hub.terms import Terms
 from ota.eui64 import Eui64
 
 DeviceEvent = DeviceJoined | DeviceMoved | DeviceLeft | DeviceSecured | DeviceUnsecured | DeviceInTrouble
@@ -87,6 +88,12 @@ class Devices:
         known = self.find(eui64)
         if known is not None and known.file_version != file_version:
             self._put(msgspec.structs.replace(known, file_version=file_version))
+
+    def configured(self, eui64: Eui64, terms: Terms) -> None:
+        """The user has said on what terms the device is served."""
+        known = self.find(eui64)
+        if known is not None:
+            self._put(msgspec.structs.replace(known, terms=terms))
 
     def entries(self, transfer: Callable[[Eui64], TransferEntry | None]) -> tuple[DeviceEntry, ...]:
         """The list as the head end is shown it, in the order of admission.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from han.clock import Utc
@@ -29,10 +29,12 @@ from hub.house import Ears, House, OpenHouse
 from hub.line import Line
 from hub.messages import Envelopes, HubState
 from hub.mqtt import Mailbox, MailboxSettings, Will
+from hub.orders import Orders
 from hub.outbox import Outbox
 from hub.questions import Questions, QuestionSettings
 from hub.serving import Listeners, Serving
 from hub.slot import Expired, SlotSettings
+from hub.terms import Terms
 from hub.transfers import Transfers
 from hub.tunnels import TunnelSettings
 from ota.eui64 import Eui64
@@ -48,6 +50,8 @@ class HubSettings:
     tunnels: TunnelSettings = field(default_factory=TunnelSettings)
     energy_service: EnergyServiceSettings = field(default_factory=EnergyServiceSettings)
     questions: QuestionSettings = field(default_factory=QuestionSettings)
+    terms: Mapping[Eui64, Terms] = field(default_factory=dict)
+    """On what terms single devices are served; what is said on the running hub wins over it."""
     progress_every: float = 5.0
     """Seconds between two reports of one device's progress."""
 
@@ -117,6 +121,7 @@ class Hub:
         )
         listeners = Listeners(self._transfers, self.devices.runs, self._concluded)
         self._serving = Serving(settings.server, self.custody, self._line, self._facts, listeners)
+        self._orders = Orders(settings.terms, self.custody, self.devices, self._serving)
         self._activation = Activation(
             settings.tunnels,
             self.custody,
@@ -140,6 +145,7 @@ class Hub:
             self.devices,
             self._serving,
             self._transfers,
+            self._orders,
             self._activation,
             self._questions,
             self._outbox,
@@ -250,6 +256,7 @@ class Hub:
             self._slot_alarm.cancel()
 
     def _resume(self) -> None:
+        self._orders.begin()
         held = self.custody.held
         if held is not None and self.custody.image() is not None:
             self._serving.offer(held, held.assignments)

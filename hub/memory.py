@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from hub.slot import Held
+from hub.terms import Terms
 from ota.eui64 import Eui64
 
 REMEMBERED: Final = 512
@@ -55,6 +56,8 @@ class KnownDevice(msgspec.Struct, frozen=True, kw_only=True):
     is_secured: bool = False
     trouble: str = ""
     """Why it does not get in, or gets no link key; empty once it does."""
+    terms: Terms = Terms()
+    """What the user has said on a running hub; it wins over the configuration file."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hub.errors import TheirError
+from hub.terms import Terms
 from ota.eui64 import Eui64
 
 ROOT: Final = "gbhan/v1/hub"
@@ -138,6 +139,31 @@ class DevicesRequest(Message, frozen=True, kw_only=True):
     TOPIC = "request/devices"
 
 
+class TransferRequest(Message, frozen=True, kw_only=True):
+    """Pause the download of a device, let it go on, or end it as failed.
+
+    A paused download stays paused when the hub restarts; it ends with its image.
+    """
+
+    TOPIC = "request/transfer"
+
+    device: Device
+    action: Literal["pause", "resume", "abort"]
+
+
+class ConfigureRequest(Message, frozen=True, kw_only=True):
+    """Serve a device on these terms from now on, in mid-download too.
+
+    What is left out stays as it is; null takes back what was said, so that the hub's configuration counts
+    again. Answered by a Response with the ``terms`` that count.
+    """
+
+    TOPIC = "request/configure"
+
+    device: Device
+    terms: Terms
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """A device that an image is meant for."""
 
@@ -194,6 +220,7 @@ ResponseCode = Literal[
     "unsupported-device-type",  # an IHD, or a device type this request is not for
     "unknown-device",  # not in this hub's device list
     "invalid-image",  # not an OTA file, or its header disagrees with the offer
+    "no-transfer",  # no image waits for this device, or it has it already, or its transfer has failed
     "ended",  # this request has already ended here; ask with a new request id
     "unreachable",  # the device did not answer
     "refused",  # the device answered and refused, or what was asked cannot be done here
@@ -245,7 +272,17 @@ class DeviceEntry(Struct, frozen=True, kw_only=True):
     """How it stands with the image in the slot, if that is meant for it."""
 
 
-Verb = Literal["join", "remove", "switch-key", "devices", "offer", "activate", "read-version"]
+Verb = Literal[
+    "join",
+    "remove",
+    "switch-key",
+    "devices",
+    "transfer",
+    "configure",
+    "offer",
+    "activate",
+    "read-version",
+]
 VERBS: Final[tuple[str, ...]] = get_args(Verb)
 
 
@@ -261,6 +298,7 @@ class Response(Message, frozen=True, kw_only=True):
     code: ResponseCode
     reason: Text = ""
     devices: tuple[DeviceEntry, ...] = ()
+    terms: Terms | None = None
     file_version: Version | None = None
 
 
@@ -392,6 +430,8 @@ MESSAGES: Final[dict[str, type[Message]]] = {
         RemoveRequest,
         SwitchKeyRequest,
         DevicesRequest,
+        TransferRequest,
+        ConfigureRequest,
         ImageOffer,
         ActivateRequest,
         ReadVersionRequest,

@@ -82,7 +82,7 @@ class Meter:
         size: of the image, in octets.
     """
 
-    __slots__ = ("_blocks", "_last", "_last_offset", "_marks", "_octets", "offset", "size", "state")
+    __slots__ = ("_blocks", "_last", "_last_offset", "_marks", "_octets", "_usual", "offset", "size", "state")
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -92,12 +92,16 @@ class Meter:
         self._blocks = 0
         self._last = 0.0
         self._last_offset = -1
+        self._usual = 0.0  # gap between two blocks
         self._marks: deque[tuple[float, int, int]] = deque()  # when, octets and blocks until then
 
-    def moved(self, offset: int, octets: int, now: float) -> None:
-        """A block went out. The same one again (its acknowledgement was lost) is no progress."""
+    def moved(self, offset: int, octets: int, now: float) -> bool:
+        """A block went out; tells whether it is the first after the download was held up, or at all.
+
+        The same block again (its acknowledgement was lost) is no progress.
+        """
         if offset == self._last_offset:
-            return
+            return False
         self._last_offset = offset
         end = offset + octets
         if offset == 0 or end > self.offset or self.offset - end > LARGEST_PAGE:
@@ -107,17 +111,19 @@ class Meter:
             self.state = State.DOWNLOADING
             self.rest()
         elif marks and now - self._last > self._silence:
+            self._usual = now - self._last  # or so it is, if the next gap is as long
             self.rest()
         self._last = now
         if not marks:
             marks.append((now, 0, 0))  # how long the first block was under way, nobody knows
-            return
+            return True
         self._octets += octets
         self._blocks += 1
         if now - marks[-1][0] >= MARK_EVERY:
             marks.append((now, self._octets, self._blocks))
             while len(marks) > FEWEST_MARKS and marks[1][0] <= now - WINDOW:
                 marks.popleft()
+        return False
 
     def begin(self, offset: int) -> None:
         """It asks from this offset on, whatever it had before."""
@@ -159,9 +165,9 @@ class Meter:
     def _silence(self) -> float:
         """How long a silence must be to be more than the usual gap between two blocks."""
         since, _, before = self._marks[0]
-        if self._blocks == before:
-            return inf
-        return max(SHORTEST_SILENCE, USUAL_GAPS * (self._last - since) / (self._blocks - before))
+        if self._blocks > before:
+            self._usual = (self._last - since) / (self._blocks - before)
+        return max(SHORTEST_SILENCE, USUAL_GAPS * self._usual)
 
 
 @dataclass(slots=True, eq=False)
@@ -201,8 +207,7 @@ class Meters:
         told = self._devices.get(device)
         if told is None or told.image_id != image_id:
             return
-        is_first = told.meter.state is not State.DOWNLOADING
-        told.meter.moved(offset, octets, now)
+        is_first = told.meter.moved(offset, octets, now)
         if told.due is None:
             self._owe(told, max(now + FIRST_AFTER if is_first else now, told.told + self._every))
 

@@ -18,7 +18,7 @@ from han.zcl import OTA_CLUSTER, ZclFrame, decode_ota, encode_ota
 from hub.custody import Custody, Report, failed, hardware_mismatch, transferred
 from hub.line import Line
 from hub.progress import State
-from hub.slot import Assignment, Fate, Held
+from hub.slot import Assignment, Fate, Held, Stage
 from hub.transfers import Transfers
 from ota.commands import ImageBlockResponse
 from ota.errors import TheirError
@@ -49,6 +49,8 @@ from ota.server import (
     VersionSeen,
 )
 from ota.status import Status
+
+ABORTED = "aborted by the user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Serving:
             for each in alike:
                 if each.fate is Fate.FINISHED:
                     self._server.finished(each.device, held.image_id)
+                elif each.is_paused:
+                    self._server.pause(each.device, self._loop.time())
         self._settle()
 
     def withdraw(self, image_id: str) -> None:
@@ -122,19 +126,31 @@ class Serving:
         self._settle()
 
     def pause(self, device: Eui64) -> None:
-        """Let the device's download rest. Raises OurError if there is none."""
-        self._server.pause(device, self._loop.time())
-        self._settle()
+        """Let the download of a target rest, begun or not. Raises OurError if there is none."""
+        self._custody.pause(device, paused=True)
+        if self._is_stored:  # else it is offered so, once it has arrived
+            self._server.pause(device, self._loop.time())
+            self._settle()
 
     def resume(self, device: Eui64) -> None:
         """Let a paused download go on. Raises OurError if there is none."""
-        self._server.resume(device, self._loop.time())
-        self._settle()
+        self._custody.pause(device, paused=False)
+        if self._is_stored:
+            self._server.resume(device, self._loop.time())
+            self._settle()
 
     def abort(self, device: Eui64) -> None:
-        """End the device's download; it has failed. Raises OurError if there is none."""
-        self._server.abort(device, self._loop.time())
-        self._settle()
+        """End the download of a target; it has failed. Raises OurError if there is none."""
+        if self._is_stored:
+            self._server.abort(device, self._loop.time())
+            self._settle()
+        elif self._custody.held is not None:
+            self._conclude(device, self._custody.held.image_id, failed(ABORTED))
+
+    @property
+    def _is_stored(self) -> bool:
+        held = self._custody.held
+        return held is not None and held.stage is Stage.STORED
 
     def receive(self, sender: Eui64, frame: ZclFrame) -> None:
         """Take a frame of the OTA Upgrade cluster from a device."""
@@ -192,7 +208,7 @@ class Serving:
                 self._say("ota.query", event, {"version": f"{file_version:08X}"})
                 self._listeners.version(peer, file_version)
             case TransferAborted(peer=peer, image_id=image):
-                self._conclude(peer, image, failed("aborted by the user"))
+                self._conclude(peer, image, failed(ABORTED))
             case TransferCompleted() | AlreadyRunning() | HardwareMismatch() | TransferFailed():
                 self._conclude(event.peer, event.image_id, self._report(event))
             case _:
@@ -212,6 +228,10 @@ class Serving:
                 transfers.became(peer, image, State.STALLED)
             case TransferInterrupted(peer=peer, image_id=image):
                 transfers.became(peer, image, State.INTERRUPTED)
+            case Paused(peer=peer, image_id=image):
+                transfers.became(peer, image, State.PAUSED)
+            case Resumed(peer=peer, image_id=image):
+                transfers.became(peer, image, State.WAITING)
             case _:
                 pass
 

@@ -60,6 +60,8 @@ class Assignment:
     fate: Fate = Fate.WAITING
     has_begun: bool = False
     """Whether a download to this device has ever begun."""
+    is_paused: bool = False
+    """Whether the user lets it rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,14 @@ class Slot:
         if before is None or before.has_begun:
             return False
         self._exchange(before, replace(before, has_begun=True))
+        return True
+
+    def pause(self, device: Eui64, *, paused: bool) -> bool:
+        """Let a target rest, or go on; False if it is so already, has finished or failed, or is no target."""
+        before = None if self._held is None else self._held.assignment(device)
+        if before is None or before.fate is not Fate.WAITING or before.is_paused is paused:
+            return False
+        self._exchange(before, replace(before, is_paused=paused))
         return True
 
     def conclude(self, device: Eui64, fate: Fate) -> Assignment | None:

@@ -47,7 +47,8 @@ class Transfers:
     def offered(self, held: Held, to: Iterable[Assignment]) -> None:
         """These are the targets of the stored image, from now on or since before a restart."""
         for each in to:
-            self._meters.offered(each.device, held.image_id, held.size, _STATES[each.fate])
+            state = State.PAUSED if each.is_paused else _STATES[each.fate]
+            self._meters.offered(each.device, held.image_id, held.size, state)
 
     def served(self, device: Eui64, image_id: str, offset: int, size: int) -> None:
         """A block of so many octets went out."""

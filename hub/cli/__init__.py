@@ -19,7 +19,7 @@ _COMMANDS = {
     "remove": ("hub.cli.remove", "remove", "Strike a device off a running hub."),
     "switch-key": ("hub.cli.switch_key", "switch_key", "Give the network of a running hub a new key."),
     "devices": ("hub.cli.devices", "devices", "List the devices of a running hub."),
-    "transfer": ("hub.cli.transfer", "transfer", "Look at the downloads of a running hub."),
+    "transfer": ("hub.cli.transfer", "transfer", "Look at the downloads of a running hub, and direct them."),
     "image": ("hub.cli.image", "image", "Make, explain and check upgrade files."),
     "request": ("hub.cli.request", "request", "Send a Service Request to a running DSP stub."),
     "dongle": ("hub.cli.dongle", "dongle", "Serve the virtual dongle and the house behind it."),

@@ -28,6 +28,24 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * _UNITS[match[2] or "s"]
 
 
+class BlockPeriod(click.ParamType[float]):
+    """A short time: 250ms, 0.25s, 2; 0 is none."""
+
+    name = "period"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|)", str(value))
+        seconds = float(match[1]) / (1000 if match[2] == "ms" else 1) if match else -1.0
+        if not 0 <= seconds <= 3600:
+            self.fail(
+                f"{value!r} is no block period: write 250ms or 2s, at most an hour; 0: none", param, ctx
+            )
+        return seconds
+
+
 class Eui64Type(click.ParamType[Eui64]):
     """An EUI-64 in hex."""
 

@@ -127,12 +127,16 @@ _TOLD = frozenset(
         "ota.completed",
         "ota.failed",
         "ota.stalled",
+        "ota.paused",
+        "ota.resumed",
         "ota.refused",
         "activation.asked",
         "activation.delivered",
         "alert.raised",
         "alert.sent",
         "request.refused",
+        "request.transfer",
+        "request.configure",
     }
 )
 """What people are told without asking for more."""

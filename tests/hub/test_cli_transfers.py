@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from hub_faulty_disk import FaultyDisk
@@ -13,8 +15,9 @@ from hub_world import HUB, OTHER, PPMID, World, image_for
 
 from hub.cli import main, transfer, transfer_view
 from hub.cli.transfer import look_on
-from hub.messages import TransferEntry
+from hub.messages import Envelopes, Response, TransferEntry
 from hub.mqtt import MailboxSettings
+from hub.terms import Terms
 
 
 def entry(**fields) -> TransferEntry:
@@ -154,3 +157,109 @@ def test_where_nothing_is_under_way_one_is_told_what_brings_an_image(monkeypatch
 def test_without_a_broker_one_is_told_so():
     result = CliRunner().invoke(main, ["transfer", "show", "--mqtt", "mqtt://127.0.0.1:1"])
     assert (result.exit_code, "nobody listens" in result.output) == (3, True)
+
+
+# gbhan transfer pause, resume, abort, configure.
+
+
+class FakeHub:
+    """Answers one question, and remembers it."""
+
+    def __init__(self, **answer) -> None:
+        self.answer = {"ok": True, "code": "ok", **answer}
+        self.asked = []
+
+    async def ask(self, mailbox, hub, make, *, within):
+        numbers = iter(range(1, 100))
+        request = make(Envelopes(lambda: datetime.now(UTC), lambda: f"q{next(numbers)}"))
+        self.asked.append(request)
+        return msgspec.convert(
+            {
+                "verb": request.TOPIC.removeprefix("request/"),
+                "in_reply_to": request.id,
+                "id": "a",
+                "utc": datetime.now(UTC),
+                "seq": 1,
+                **self.answer,
+            },
+            Response,
+        )
+
+
+def order(monkeypatch, hub: FakeHub, *arguments: str):
+    monkeypatch.setattr(transfer, "ask", hub.ask)
+    return CliRunner().invoke(main, ["transfer", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [("pause", "is paused"), ("resume", "goes on"), ("abort", "gets this image no more")],
+)
+def test_an_order_reaches_the_hub_and_its_outcome_is_said(monkeypatch, action, words):
+    hub = FakeHub()
+    result = order(monkeypatch, hub, action, str(PPMID))
+    assert (result.exit_code, words in result.output) == (0, True)
+    assert [(each.device, each.action) for each in hub.asked] == [(str(PPMID), action)]
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "abort", "configure"])
+def test_a_refusal_is_said_in_the_hubs_words_and_exits_with_1(monkeypatch, action):
+    hub = FakeHub(ok=False, code="no-transfer", reason="no image waits for it")
+    result = order(monkeypatch, hub, action, str(PPMID))
+    assert (result.exit_code, "no image waits for it" in result.stderr) == (1, True)
+    document = json.loads(order(monkeypatch, hub, action, str(PPMID), "--json").stdout)
+    assert (document["ok"], document["code"]) == (False, "no-transfer")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terms"),
+    [
+        ((), Terms()),
+        (("--block-period", "250ms"), Terms(minimum_block_period=0.25)),
+        (("--block-period", "0"), Terms(minimum_block_period=0.0)),
+        (
+            ("--block-ceiling", "40", "--no-acks", "--stall-after", "2h", "--period-unit", "s"),
+            Terms(block_ceiling=40, acknowledged_blocks=False, stall_after=7200.0, block_period_unit="s"),
+        ),
+        (
+            ("--reset", "--acks"),
+            Terms(
+                block_ceiling=None,
+                minimum_block_period=None,
+                block_period_unit=None,
+                acknowledged_blocks=True,
+                stall_after=None,
+            ),
+        ),
+    ],
+)
+def test_terms_travel_as_they_were_said(monkeypatch, arguments, terms):
+    hub = FakeHub(terms={"block_ceiling": 40})
+    result = order(monkeypatch, hub, "configure", str(PPMID), *arguments)
+    assert "block ceiling 40" in result.output
+    assert [each.terms for each in hub.asked] == [terms]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("pause",), "EUI64"),
+        (("pause", "17"), "EUI-64"),
+        (("configure", str(PPMID), "--block-ceiling", "66"), "65"),
+        (("configure", str(PPMID), "--block-period", "soon"), "250ms"),
+        (("configure", str(PPMID), "--block-period", "2h"), "an hour"),
+        (("configure", str(PPMID), "--period-unit", "days"), "probe"),
+        (("configure", str(PPMID), "--stall-after", "90d"), "stall_after"),
+        (("stop", str(PPMID)), "stop"),
+    ],
+)
+def test_wrong_usage_is_named_and_nothing_is_asked(monkeypatch, arguments, hint):
+    hub = FakeHub()
+    result = order(monkeypatch, hub, *arguments)
+    assert (result.exit_code, hint in result.output, hub.asked) == (2, True, [])
+
+
+@pytest.mark.parametrize("command", ["show", "pause", "resume", "abort", "configure"])
+def test_each_of_them_helps_with_an_example(command):
+    result = CliRunner().invoke(main, ["transfer", command, "--help"])
+    assert f"Example: gbhan transfer {command}" in result.output

@@ -15,6 +15,7 @@ from hub.errors import OurError, SurroundingsError
 from hub.messages import DevicesRequest, HubState, JoinRequest, encode, topic
 from hub.mqtt import MailboxSettings
 from hub.slot import LatestWins
+from hub.terms import Terms
 from ota.eui64 import Eui64
 from ota.status import Status
 
@@ -181,6 +182,14 @@ def test_what_the_file_says_is_what_the_hub_does(tmp_path):
         [ota]
         preempted_answer = "no-image"
         block_ceiling = 48
+        acknowledged_blocks = false
+        [[ota.devices]]
+        eui64 = "00-DB-12-34-56-78-90-A4"
+        minimum_block_period = 0.5
+        block_period_unit = "s"
+        [[ota.devices]]
+        eui64 = "00:db:12:34:56:78:90:a5"
+        block_ceiling = 40
         [network]
         channel = 25
         [mqtt]
@@ -193,6 +202,11 @@ def test_what_the_file_says_is_what_the_hub_does(tmp_path):
     assert isinstance(settings.slot.equal_priority, LatestWins)
     assert settings.server.preempted_answer is Status.NO_IMAGE_AVAILABLE
     assert (settings.server.block_ceiling, config.network.channel) == (48, 25)
+    assert settings.server.acknowledged_blocks is False
+    assert settings.terms == {
+        PPMID: Terms(minimum_block_period=0.5, block_period_unit="s"),
+        Eui64.parse("00-DB-12-34-56-78-90-A5"): Terms(block_ceiling=40),
+    }
     assert config.mqtt.url == "mqtt://127.0.0.1:1999"
 
 
@@ -204,6 +218,12 @@ def test_what_the_file_says_is_what_the_hub_does(tmp_path):
         ("[slot]\nretention_days = -1", "retention_days"),
         ("[ota]\npreempted_answer = 'maybe'", "preempted_answer"),
         ("[network]\nchannel = 9", "channel"),
+        ("[ota]\npause_wait = 0", "pause_wait"),
+        ("[[ota.devices]]\nblock_ceiling = 40", "eui64"),
+        ("[[ota.devices]]\neui64 = 'upstairs'", "eui64"),
+        ("[[ota.devices]]\neui64 = '00-DB-12-34-56-78-90-A4'\nblock_ceiling = 66", "block_ceiling"),
+        ("[[ota.devices]]\neui64 = '00-DB-12-34-56-78-90-A4'\ncolour = 'red'", "colour"),
+        (2 * "[[ota.devices]]\neui64 = '00-DB-12-34-56-78-90-A4'\n", "twice"),
         ("[ota", "c.toml"),
         ("\x00", "c.toml"),
         ("radio = " + 5000 * "[", "c.toml"),

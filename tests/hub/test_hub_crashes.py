@@ -13,7 +13,7 @@ from hub_faulty_disk import FaultyDisk, PowerCutError
 from hub_world import GSME, HCALCS, PPMID, World, cs06, image_for, image_hash
 
 from hub.errors import SurroundingsError
-from hub.messages import ActivateRequest
+from hub.messages import ActivateRequest, TransferRequest
 
 PPMID_IMAGE = image_for("PPMID", size=300)
 HCALCS_IMAGE = image_for("HCALCS", size=200)
@@ -59,6 +59,28 @@ async def preempt_an_image_that_nobody_has_collected_yet(world: World) -> None:
     await head_end.insist(lambda: head_end.offer(GSME_IMAGE, GSME))
     await head_end.alert("0x8F89", PPMID, 1)
     await head_end.alert("0x8F8A", GSME)
+
+
+async def pause_a_download_and_abort_it(world: World) -> None:
+    head_end = world.head_end
+    head_end.chunk_size = 150
+    device = world.house.devices[PPMID]
+
+    async def order(action: str) -> None:
+        await head_end.insist(
+            lambda: head_end.ask(TransferRequest(device=str(PPMID), action=action, **head_end.pen.stamp()))
+        )
+
+    head_end.holds_back = True
+    await head_end.insist(lambda: head_end.offer(PPMID_IMAGE, PPMID))
+    await order("pause")
+    head_end.holds_back = False
+    await head_end.go_on(head_end.wanted[-1])
+    await head_end.when(lambda: any(each.image and each.image.stage == "stored" for each in head_end.states))
+    await asyncio.sleep(600.0)
+    assert device.offsets == [], "it stays paused, whenever the power goes"
+    await order("abort")
+    await head_end.alert("0x8F89", PPMID, 3)
 
 
 async def keep_the_hub_up(world: World, has_died: asyncio.Event) -> None:
@@ -165,3 +187,15 @@ async def test_the_power_may_go_at_every_step_of_a_preemption(tmp_path):
         told = {alert.id: (alert.code, alert.device, alert.response) for alert in world.head_end.alerts}
         assert sorted(told.values()) == [("0x8F89", str(PPMID), 1), ("0x8F8A", str(GSME), 0)], number
         assert len(world.house.devices[GSME].downloads) == 1
+
+
+async def test_the_power_may_go_at_every_step_of_a_pause_and_an_abort(tmp_path):
+    story = pause_a_download_and_abort_it
+    (tmp_path / "0").mkdir()
+    _, steps = (await with_a_crash(tmp_path / "0", story, PPMID)).steps
+    for number in range(1, steps + 1):
+        (tmp_path / str(number)).mkdir()
+        world = await with_a_crash(tmp_path / str(number), story, PPMID, at_disk_step=number, seed=number)
+        told = {alert.id: (alert.code, alert.response, alert.reason) for alert in world.head_end.alerts}
+        assert list(told.values()) == [("0x8F89", 3, "aborted by the user")], number
+        assert world.house.devices[PPMID].downloads == []

@@ -72,6 +72,13 @@ def test_a_device_that_asks_once_an_hour_has_a_speed_too():
     assert meter.seconds_left(now) == pytest.approx((SIZE - offset) * 3600 / BLOCK)
 
 
+def test_a_device_that_lost_its_power_after_the_first_block_has_its_speed_at_once():
+    meter = Meter(SIZE)
+    meter.moved(0, BLOCK, 0.0)
+    _, now = run(meter, BLOCK, 21, 60.0, 0.05)
+    assert meter.speed(now) == pytest.approx(1000, rel=0.01)
+
+
 def test_a_device_that_becomes_slower_shows_it_within_the_window():
     meter = Meter(SIZE)
     offset, now = run(meter, 0, 600, 0.0, 0.05)
@@ -187,6 +194,16 @@ def test_the_latest_is_told_in_the_end_though_nothing_follows_it():
         meters.moved(ONE, "a", BLOCK * number, BLOCK, 0.1 * number)
     assert [(at, reading.offset) for at, reading in told(meters, 99.0)] == [(1.0, 10 * BLOCK)]
     assert meters.timer() is None
+
+
+def test_a_reading_after_a_silence_waits_until_the_speed_is_known():
+    meters = offered(SIZE)
+    for number in range(200):
+        meters.moved(ONE, "a", BLOCK * number, BLOCK, 0.05 * number)
+        told(meters, 0.05 * number)
+    told(meters, 60.0)
+    meters.moved(ONE, "a", BLOCK * 200, BLOCK, 60.0)
+    assert meters.timer() == 61.0
 
 
 def test_an_end_is_told_at_once():

@@ -118,6 +118,17 @@ class InstallCode(bytes):
     __str__ = __repr__
 
 
+class PartDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something in a device besides its firmware that has files of its own: a second processor, its settings.
+
+    A `device_specific` file is made for this one device, and is asked for by its address.
+    """
+
+    image_type: Annotated[int, _SIXTEEN_BITS]
+    file_version: Annotated[int, _THIRTY_TWO_BITS]
+    device_specific: bool = False
+
+
 class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One device as it is delivered.
 
@@ -125,6 +136,8 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     bounds the random delay before the first time. With a `page_size` it asks for so many octets of an image
     at once, to come in blocks `response_spacing` apart (0: as fast as the hub can); without, block by block.
     Where its requests for octets are not `acknowledged`, their loss is noticed later and the air is freer.
+    It asks for its `parts` in turn; if it `upgrades_together`, it takes a file for each before any of them
+    runs. In `cluster_revision` 2 a minimum block period counts seconds, in the others milliseconds.
     `heeds_notify` says whether an Image Notify makes it ask at once: a GSME's radio sleeps through it. A
     `silent` PPMID is one from before SECMP0007: it activates an image but never sends the activation alert.
     `activates = false` is a fault on demand: the new firmware never starts, the old one goes on.
@@ -162,6 +175,9 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     page_size: Annotated[int, Meta(ge=64, le=0xFFFF)] | None = None
     response_spacing: Annotated[float, Meta(ge=0, le=65.535)] | None = None
     acknowledged: bool = True
+    cluster_revision: Literal[1, 2, 3] = 3
+    parts: tuple[PartDescription, ...] = ()
+    upgrades_together: bool = False
     join_retry: Annotated[float, Meta(ge=1)] = 15.0
     supplier_key: Annotated[str, Meta(pattern=r"^04[0-9a-fA-F]{128}$")] | None = None
     certificate: Certificate = Certificate.LAB
@@ -349,6 +365,7 @@ def _complaints(home: Home) -> Iterator[str]:
         if device.eui64 in addresses:
             yield f"device {device.name!r} has the EUI-64 of {addresses[device.eui64]}: give it its own"
         yield from _complaints_about(device)
+        yield from _complaints_about_files(device)
         yield from _complaints_about_personality(device)
         names[device.name] = place
         addresses[device.eui64] = repr(device.name)
@@ -371,12 +388,20 @@ def _complaints_about(device: DeviceDescription) -> Iterator[str]:
         yield f"device {device.name!r} needs the file_version of the firmware that it runs"
     if device.sleeps and device.kind is Kind.ROUTER:
         yield f"device {device.name!r} is a {device.kind.value}: whoever relays cannot sleep"
-    if device.page_size is None and device.response_spacing is not None:
-        yield f"device {device.name!r} asks for no pages: write a page_size beside its response_spacing"
     if device.poll_period is not None and not device.sleeps:
         yield f"device {device.name!r} always listens: write sleeps = true beside its poll_period"
     if len(set(device.suites)) != len(device.suites):
         yield f"device {device.name!r} names a suite twice: write each once, as in suites = [1, 2]"
+
+
+def _complaints_about_files(device: DeviceDescription) -> Iterator[str]:
+    types = [device.image_type, *(part.image_type for part in device.parts)]
+    if len(set(types)) < len(types):
+        yield f"device {device.name!r} has two parts of one image_type: each has its own"
+    if device.upgrades_together and not device.parts:
+        yield f"device {device.name!r} has one file only: write its parts beside upgrades_together"
+    if device.page_size is None and device.response_spacing is not None:
+        yield f"device {device.name!r} asks for no pages: write a page_size beside its response_spacing"
 
 
 def _complaints_about_personality(device: DeviceDescription) -> Iterator[str]:

@@ -308,6 +308,7 @@ def image_for(
     name: str,
     *,
     version: int = 0x00020000,
+    image_type: int | None = None,
     size: int = 3000,
     authorisation: Authorisation | None = None,
     hardware: HardwareRange | None = None,
@@ -319,7 +320,7 @@ def image_for(
         authorisation = authorise(body, None)
     header = Header(
         manufacturer=description.manufacturer,
-        image_type=description.image_type,
+        image_type=description.image_type if image_type is None else image_type,
         file_version=version,
         total_size=0,
         hardware_versions=hardware,

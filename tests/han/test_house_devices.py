@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zlib import crc32
 
 import msgspec
 import pytest
 from house_world import World, image_for
 
-from han.sim.home import read_home
+from han.sim.home import PartDescription, read_home
 from han.zcl import BASIC_CLUSTER, OTA_CLUSTER, ReadAttributes, ZclFrame, decode_global, encode_global
 from ota.commands import DefaultResponse
 from ota.gbcs_image import GbcsImage, Layout
@@ -167,6 +168,69 @@ def test_a_device_that_asks_for_pages_takes_an_image_whether_the_hub_knows_pages
     world.run_until("device.activated", ppmid.name)
 
     assert sum(block.size for block in world.said("ota.block", ppmid.name)) == len(data)
+
+
+def with_parts(*, together: bool) -> World:
+    """A PPMID with a second processor, and its hub."""
+    home = read_home("demo")
+    part = PartDescription(image_type=0x99, file_version=1)
+    ppmid = msgspec.structs.replace(home.devices[0], parts=(part,), upgrades_together=together)
+    world = World(msgspec.structs.replace(home, devices=(ppmid,)))
+    world.move_in()
+    return world
+
+
+def test_the_second_processor_of_a_device_is_upgraded_by_itself_and_remembered():
+    world = with_parts(together=False)
+    world.hub.offer(image_for(world, "ppmid", version=NEW, image_type=0x99), "ppmid")
+    activated = world.run_until("device.part-activated", "ppmid")
+    world["ppmid"].power_off()
+    world["ppmid"].power_on()
+    world.run(300.0)
+
+    assert (activated.part, activated.version) == (0x99, f"{NEW:08X}")
+    assert world["ppmid"].file_version != NEW
+    assert len(world.said("ota.started", "ppmid")) == 1, "it runs that version now"
+
+
+def test_a_device_that_needs_two_files_runs_them_together_also_after_a_power_cut_in_between():
+    world = with_parts(together=True)
+    world.hub.offer(image_for(world, "ppmid", version=NEW), "ppmid")
+    world.run_until("ota.more-needed", "ppmid")
+    world.run(600.0)
+    assert world["ppmid"].file_version != NEW
+    world["ppmid"].power_off()
+    world["ppmid"].power_on()
+    world.hub.offer(image_for(world, "ppmid", version=NEW, image_type=0x99), "ppmid")
+    world.run_until("device.activated", "ppmid")
+
+    assert world["ppmid"].file_version == NEW
+    assert [fact.part for fact in world.said("device.part-activated", "ppmid")] == [0x99]
+
+
+def test_every_attribute_of_the_ota_client_can_be_read_over_the_air(world):
+    ids = (*range(0x000D), 0xFFFD)
+    world.hub.send(
+        world["ppmid"].node.nwk, OTA_CLUSTER, encode_global(ReadAttributes(ids, from_server=True), 5)
+    )
+    world.run(1.0)
+    records = decode_global(world.hub.global_answers[-1]).records
+
+    assert [record.attribute for record in records] == list(ids)
+    assert {record.status for record in records} == {Status.SUCCESS}
+
+
+def test_what_a_device_tells_of_the_image_that_runs_is_kept_over_a_power_cut(world):
+    data = image_for(world, "ppmid", version=NEW)
+    world.hub.offer(data, "ppmid")
+    world.run_until("device.activated", "ppmid")
+    world.run(60.0)
+    world["ppmid"].power_off()
+    world["ppmid"].power_on()
+
+    attributes = world["ppmid"].firmware.attributes()
+    assert attributes[0x000A] == crc32(data)
+    assert attributes[0x0002] == NEW
 
 
 def test_a_gsme_sleeps_through_a_notify_and_asks_in_its_own_time(world):

@@ -124,6 +124,17 @@ def test_an_install_code_never_shows_itself():
         ("file_version = 1", "file_version = 1\nsuites = []", "$.devices[0].suites"),
         ("file_version = 1", "file_version = 1\nsuites = [3]", "3 - at `$.devices[0].suites[0]`"),
         ("file_version = 1", "file_version = 1\nsuites = [2, 2]", "names a suite twice"),
+        ("file_version = 1", "file_version = 1\nupgrades_together = true", "write its parts beside"),
+        (
+            "file_version = 1",
+            "file_version = 1\ncluster_revision = 4",
+            "4 - at `$.devices[0].cluster_revision`",
+        ),
+        (
+            "file_version = 1",
+            "file_version = 1\nparts = [{image_type = 0x84, file_version = 1}]",
+            "two parts of one image_type",
+        ),
         ("file_version = 1", "file_version = 1\nresponse_spacing = 0.3", "write a page_size beside"),
         ("file_version = 1", "file_version = 1\npage_size = 65536", "<= 65535 - at `$.devices[0].page_size`"),
         ("file_version = 1", "file_version = 1\nacknowledged = 1", "$.devices[0].acknowledged"),

@@ -144,6 +144,7 @@ class Device:
             dice=dice,
             facts=facts,
             server=lambda: self.memory.node.trust_centre,
+            utc=lambda: None if self._smart_energy is None else self._smart_energy.utc(),
             started=self._new_firmware,
         )
         self._smart_energy = (

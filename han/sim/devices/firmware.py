@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
@@ -20,10 +21,11 @@ from han.sim.devices.kinds import Nature
 from han.sim.devices.memory import Memory
 from han.sim.devices.personalities import Peculiar, machine_for
 from han.sim.devices.port import Port
+from han.sim.devices.time_of_day import EPOCH
 from han.sim.devices.upgrade import Upgrade
 from han.sim.home import DeviceDescription
 from han.zcl import OTA_CLUSTER, AttributeValue
-from ota.client import ClientSettings, Identity
+from ota.client import ClientSettings, Identity, Part
 from ota.client_events import (
     Aborted,
     Activated,
@@ -64,6 +66,8 @@ class Firmware:
     """The firmware of one device.
 
     Args:
+        server: whom the device asks.
+        utc: what its own clock says, if that is set.
         started: called when an image has taken over, or failed to: with whether it did, and with the event's
             consequences still ahead (the device restarts).
     """
@@ -79,6 +83,7 @@ class Firmware:
         dice: random.Random,
         facts: Facts,
         server: Callable[[], Eui64 | None],
+        utc: Callable[[], datetime | None],
         started: Callable[[bool], None],
     ) -> None:
         self._description = description
@@ -91,6 +96,7 @@ class Firmware:
         self._facts = facts
         self._name = description.name
         self._server = server
+        self._utc = utc
         self._started = started
         self._upgrade = self._fresh()
 
@@ -118,7 +124,8 @@ class Firmware:
 
     def remember(self) -> None:
         """Bring the memory up to date with the download that is under way."""
-        self._memory.download = self._upgrade.machine.stored
+        machine = self._upgrade.machine
+        self._memory.download, self._memory.aside = machine.stored, machine.aside
 
     def ask_now(self) -> None:
         """The hub is said to have an image: query it at once, unless one is under way."""
@@ -163,10 +170,15 @@ class Firmware:
             first_query_within=us.first_query_within,
             query_every=us.seconds_between_queries,
             out_of_band_only=self._nature.two_stage,
+            cluster_revision=us.cluster_revision,
+            upgrades_together=us.upgrades_together,
+            utc=self._utc_seconds,
             verify=self._accepts,
         )
-        identity = Identity(us.manufacturer, us.image_type, self._memory.file_version, us.hardware_version)
-        machine = machine_for(us.personality, settings, identity, self._dice, self._memory.download)
+        memory = self._memory
+        machine = machine_for(
+            us.personality, settings, self._identity(), self._dice, memory.download, aside=memory.aside
+        )
         in_plain = isinstance(machine, Peculiar) and machine.in_plain
         return Upgrade(
             machine=machine,
@@ -175,8 +187,32 @@ class Firmware:
             on_event=self._happened,
         )
 
+    def _identity(self) -> Identity:
+        us, memory = self._description, self._memory
+        return Identity(
+            us.manufacturer,
+            us.image_type,
+            memory.file_version,
+            us.hardware_version,
+            stack_version=memory.stack_version,
+            image_stamp=memory.image_stamp,
+            address=us.eui64,
+            parts=tuple(
+                Part(
+                    part.image_type,
+                    memory.part_versions.get(part.image_type, part.file_version),
+                    part.device_specific,
+                )
+                for part in us.parts
+            ),
+        )
+
     def _send(self, zcl: bytes, acknowledged: bool, *, in_plain: bool) -> None:  # noqa: FBT001 - as the pump passes it
         self._port.send(OTA_CLUSTER, zcl, acknowledged=acknowledged, in_plain=in_plain)
+
+    def _utc_seconds(self, now: float) -> float | None:  # noqa: ARG002 - the clock knows what time it is
+        utc = self._utc()
+        return None if utc is None else (utc - EPOCH).total_seconds()
 
     def _accepts(self, data: bytes) -> bool:
         fault = fault_in(data, self._description, self._layout)
@@ -191,7 +227,7 @@ class Firmware:
             case Activated(file_version=version, part=None):
                 self._take_over(version)
             case Activated(file_version=version, part=part):
-                self._say("device.part-activated", version=f"{version:08X}", part=part)
+                self._take_over_part(part, version)
             case Aborted(status=status):
                 self._say("ota.aborted", why=status.name)
             case FellBack(why=why):
@@ -224,13 +260,20 @@ class Firmware:
     def _take_over(self, version: int) -> None:
         before = f"{self._memory.file_version:08X}"
         if self._description.activates:
+            runs = self._upgrade.machine.identity
             self._memory.file_version = version
+            self._memory.stack_version, self._memory.image_stamp = runs.stack_version, runs.image_stamp
             self._say("device.activated", version=f"{version:08X}", before=before)
         else:
             self._say(
                 "device.activation-failed", version=before, image=f"{version:08X}", why="a fault on demand"
             )
         self._started(self._description.activates)
+
+    def _take_over_part(self, part: int | None, version: int) -> None:
+        if self._description.activates and part is not None:
+            self._memory.part_versions[part] = version
+            self._say("device.part-activated", part=part, version=f"{version:08X}")
 
     def _say(self, what: str, **fields: object) -> None:
         self._facts.say(self._name, what, **fields)

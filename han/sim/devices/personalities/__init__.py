@@ -7,7 +7,7 @@ by the part of an update in which they show. `machine_for` finds them by the nam
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from han.sim.devices.personalities import blocks, endings, paces, queries, sizes
 from han.sim.devices.personalities.peculiar import Peculiar
@@ -57,7 +57,9 @@ def machine_for(
     identity: Identity,
     dice: random.Random,
     stored: StoredDownload | None = None,
+    *,
+    aside: Sequence[StoredDownload] = (),
 ) -> OtaClient | Peculiar:
     """The OTA machine of a device with this personality, one of `han.sim.personality`."""
     peculiar = PERSONALITIES.get(personality, OtaClient)
-    return peculiar(settings, identity, dice, stored)
+    return peculiar(settings, identity, dice, stored, aside)

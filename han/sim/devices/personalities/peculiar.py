@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar
@@ -48,6 +48,7 @@ class Peculiar:
         identity: Identity,
         dice: random.Random,
         stored: StoredDownload | None = None,
+        aside: Sequence[StoredDownload] = (),
     ) -> None:
         self.settings = self.adapt(settings)
         self.delivered = identity
@@ -56,7 +57,7 @@ class Peculiar:
         self.size = 0 if stored is None else stored.size
         """Octets of the image that is being taken."""
         self._dice = dice
-        self._machine = OtaClient(self.settings, identity, dice, stored)
+        self._machine = OtaClient(self.settings, identity, dice, stored, aside)
         self._out: list[Send | Event] = []
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -96,7 +97,11 @@ class Peculiar:
     def begin_again(self, key: ImageKey) -> None:
         """Forget what was downloaded of this image, and ask for its first block."""
         self._machine = OtaClient(
-            self.settings, self._machine.identity, self._dice, StoredDownload(key, self.size, b"")
+            self.settings,
+            self._machine.identity,
+            self._dice,
+            StoredDownload(key, self.size, b""),
+            self._machine.aside,
         )
         self._machine.start(self.now)
 
@@ -117,6 +122,11 @@ class Peculiar:
     def stored(self) -> StoredDownload | None:
         """What the device's flash holds at this moment."""
         return self._machine.stored
+
+    @property
+    def aside(self) -> tuple[StoredDownload, ...]:
+        """The whole files in its flash that wait for others."""
+        return self._machine.aside
 
     @property
     def held(self) -> ImageKey | None:

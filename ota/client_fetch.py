@@ -46,7 +46,8 @@ class Fetch:
 
     Args:
         whole: called with the time when the file is whole.
-        refused: called with ABORT or NO_IMAGE_AVAILABLE and the time when the server gives no more of it.
+        refused: called with ABORT, NO_IMAGE_AVAILABLE or UNSUP_CLUSTER_COMMAND and the time when the server
+            gives no more of it.
         given_up: called with the time after too many requests in a row that came to nothing.
     """
 
@@ -75,6 +76,7 @@ class Fetch:
         self._page: _Page | None = None
         self._by_page = self._settings.page_size is not None
         self._silent_pages = 0  # in a row
+        self._asked = 0.0  # when the newest request for octets left
         self._set_pace(0)
 
     def begin(self, now: float) -> None:
@@ -147,7 +149,7 @@ class Fetch:
             self._no_octets(answer.status, now)
 
     def _no_octets(self, status: Status, now: float) -> None:
-        if status in _ENDS_DOWNLOAD:
+        if status in _ENDS_DOWNLOAD or status == Status.UNSUP_CLUSTER_COMMAND:
             self._page = None
             self._refused(status, now)
         else:
@@ -182,9 +184,11 @@ class Fetch:
         if self._flash.is_whole:
             self._page = None
             self._whole(now)
-        elif self._pause > 0:
+            return
+        due = max(now + self._settings.pause_between_blocks, self._asked + self._period_seconds)
+        if due > now:
             self._talk.close()
-            self._talk.at(now + self._pause, self._ask)
+            self._talk.at(due, self._ask)
         else:
             self._ask(now)
 
@@ -196,6 +200,7 @@ class Fetch:
 
     def _ask_block(self, now: float) -> None:
         key, at, settings = self._flash.key, len(self._flash.data), self._settings
+        self._asked = now
         self._talk.ask(
             ImageBlockRequest(
                 key.manufacturer,
@@ -233,6 +238,7 @@ class Fetch:
     def _ask_page(self, now: float) -> None:
         key, at, settings = self._flash.key, len(self._flash.data), self._settings
         size = min(settings.page_size or self._flash.size, self._flash.size - at)
+        self._asked = now
         self._page = _Page(at + size)
         self._talk.ask(
             ImagePageRequest(
@@ -301,5 +307,4 @@ class Fetch:
     def _set_pace(self, period: int) -> None:
         self.period = period
         self._period_seconds: float = period * self._settings.block_period_unit
-        self._pause = max(self._settings.pause_between_blocks, self._period_seconds)
         self._spacing = max(self._settings.page_spacing, self._period_seconds)

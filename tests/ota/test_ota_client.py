@@ -268,6 +268,26 @@ def test_what_is_kept_of_one_image_is_dropped_for_another():
     assert bench.hears(other) == [ImageBlockRequest(0x121D, 0x0084, 3, 0, 65)]
 
 
+def test_a_server_that_knows_no_block_requests_ends_the_download_at_once():
+    bench = downloading()
+    bench.hears(DefaultResponse(0x03, Status.UNSUP_CLUSTER_COMMAND))
+    assert bench.told == [Aborted(Status.UNSUP_CLUSTER_COMMAND)]
+    assert bench.client.state is State.NORMAL
+
+
+def test_a_block_period_lies_between_requests_however_long_the_answer_takes():
+    bench = downloading()
+    bench.hears(ImageBlockWait(0, 0, 500))
+    bench.wait()
+    asked = bench.now
+    bench.now += 0.2
+    bench.hears(bench.block())
+    assert bench.client.timer() == asked + 0.5
+    bench.wait()
+    bench.now += 0.7
+    assert isinstance(bench.hears(bench.block())[0], ImageBlockRequest)
+
+
 def test_an_error_without_meaning_for_a_block_is_one_of_ten():
     bench = downloading()
     assert bench.hears(DefaultResponse(0x03, Status.FAILURE)) == []

@@ -2,17 +2,18 @@
 
 zigpy is written for home automation: it interviews what joins, answers Match Descriptor itself, opens joining
 with a key that everybody knows, and drops Smart Energy packets. None of that may happen here. Each override
-below says what it prevents. What is left of zigpy is what we want from it: the life cycle of the dongle,
-forming and backup of the network, and `send_packet`.
+below says what it prevents. What is left of zigpy is what we want from it: the life cycle of the dongle, and
+forming and backup of the network.
 
 Packets from the coordinator itself go to zigpy, which talks to its own dongle at start. All others are taken
-before zigpy sees them and told to a `Listener`; the hub's list of devices is ours.
+before zigpy sees them and told to a `Listener`; the hub's list of devices is ours. What we send goes out
+beside zigpy as well: see `han.short_messages` and `han.long_messages`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -31,6 +32,18 @@ from han.fragments import FragmentSettings
 from han.key_table import STATUS_STANDS_FIRST, KeyTable
 from han.long_messages import Envelope, LongMessages
 from han.network_memory import Network
+from han.short_messages import INCOMING, SENT, ShortMessage, ShortMessages
+from han.unicast_frames import (
+    BROADCAST,
+    ENABLE_ADDRESS_DISCOVERY,
+    ENABLE_ROUTE_DISCOVERY,
+    ENCRYPTION,
+    FRAGMENT,
+    MULTICAST,
+    RETRY,
+    UNICAST,
+    Incoming,
+)
 from han.zcl import (
     BASIC_CLUSTER,
     KEY_ESTABLISHMENT_CLUSTER,
@@ -94,11 +107,12 @@ class Message:
 
 _INCOMING = "incomingMessageHandler"
 _SENT = "messageSentHandler"
+_FROM_OTHERS = (UNICAST, MULTICAST, BROADCAST)
+"""The others are what we said to many ourselves, and answers under a number that we gave."""
 _TRANSFER_SIZES = (
     ezsp.EzspValueId.VALUE_MAXIMUM_INCOMING_TRANSFER_SIZE,
     ezsp.EzspValueId.VALUE_MAXIMUM_OUTGOING_TRANSFER_SIZE,
 )
-_INCOMING_AS_IT_CAME = "incomingMessageHandler as it came"
 
 
 class Listener(Protocol):
@@ -167,6 +181,14 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             on_message=self._long_message_received,
             on_dropped=listener.stray,
         )
+        self._short_messages = ShortMessages(
+            dongle=lambda: self._ezsp,
+            next_tag=self.get_sequence,
+            room=lambda: int(self._concurrent_requests_semaphore.max_concurrency),
+        )
+        # A concentrator's messages go along recorded ways, and look for one where none is known yet.
+        is_concentrator = bool(config.get(zigpy.config.CONF_SOURCE_ROUTING))
+        self._options = ENABLE_ROUTE_DISCOVERY | (ENABLE_ADDRESS_DISCOVERY if is_concentrator else 0)
 
     # What zigpy must not do.
 
@@ -193,10 +215,10 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def connect(self) -> None:
         """As bellows does; then make the key table large enough, which cannot be done later."""
         await super().connect()
-        await self._take_fragments()
+        await self._take_messages()
         await self.key_table.grow()
 
-    async def _take_fragments(self) -> None:
+    async def _take_messages(self) -> None:
         """Take every incoming message as the dongle hands it up, fragments too.
 
         From EZSP 14 on bellows looks for sender and contents of a fragment in the wrong fields, and loses it.
@@ -205,9 +227,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         it, and holds as much as anybody cares to send.
         """
         # bellows knows a fragment by the name of the callback that brings it: ours has another.
-        protocol = self._ezsp._protocol  # noqa: SLF001 - there is no public place for it
-        frame_id, *layout = protocol.COMMANDS[_INCOMING]
-        protocol.COMMANDS_BY_ID[frame_id] = (_INCOMING_AS_IT_CAME, *layout)
+        self._short_messages.take_over(self._ezsp._protocol)  # noqa: SLF001 - there is no public place for it
         # What the node descriptor tells of us. A dongle that refuses goes on telling of one frame.
         for value in _TRANSFER_SIZES:
             await self._ezsp.setValue(value, self._longest.to_bytes(2, "little"))
@@ -218,7 +238,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def _reset(self) -> None:
         """A reset makes the dongle forget its endpoints, and bellows would not tell them again."""
         await super()._reset()
-        await self._take_fragments()
+        await self._take_messages()
         await self.key_table.grow()
         self._created_device_endpoints.clear()
         await self.register_endpoints()
@@ -312,18 +332,39 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     def handle_relays(self, nwk: int, relays: list[int]) -> None:
         """Nothing: the dongle routes. zigpy would broadcast a question for each device it does not know."""
 
-    def ezsp_callback_handler(self, frame_name: str, args: list[Any]) -> None:
-        """Take fragments, and what the Trust Centre reports, of which bellows keeps much back."""
-        if frame_name == "trustCenterJoinHandler":
+    def ezsp_callback_handler(self, frame_name: str, args: Any) -> None:  # noqa: ANN401 - of bellows, untyped
+        """Take messages, reports on ours, and what bellows keeps back of what the Trust Centre says."""
+        if frame_name == INCOMING:
+            self._heard(args)
+        elif frame_name == SENT:
+            if not self._short_messages.was_sent(args):
+                fields = self._short_messages.fields(SENT, args)
+                if not self._long_messages.was_sent(fields):
+                    super().ezsp_callback_handler(_SENT, fields)
+        elif frame_name == "trustCenterJoinHandler":
             self._join_reported(*args)
         elif frame_name == "switchNetworkKeyHandler":
             if self._key_switched is not None and not self._key_switched.done():
                 self._key_switched.set_result(int(args[0]))
-        elif frame_name == _INCOMING_AS_IT_CAME:
-            if not self._long_messages.receive(args):
-                super().ezsp_callback_handler(_INCOMING, args)
-        elif frame_name != _SENT or not self._long_messages.was_sent(args):
+        else:
             super().ezsp_callback_handler(frame_name, args)
+
+    def _heard(self, incoming: Incoming) -> None:
+        """Tell of a Smart Energy message at once; whatever else came goes the way that zigpy takes."""
+        kind, profile, cluster, source, endpoint, options, sender, payload, _ = incoming
+        if (
+            endpoint == ENDPOINT
+            and profile == SMART_ENERGY_PROFILE
+            and sender != COORDINATOR
+            and not options & FRAGMENT
+            and kind in _FROM_OTHERS
+        ):
+            is_secured, is_to_many = bool(options & ENCRYPTION), kind != UNICAST
+            self._listener.message(Message(sender, cluster, source, payload, is_secured, is_to_many))
+            return
+        fields = self._short_messages.fields(INCOMING, incoming)
+        if not self._long_messages.receive(fields):
+            super().ezsp_callback_handler(_INCOMING, fields)
 
     def _join_reported(self, nwk: int, address: Any, status: Any, decision: Any, _parent: Any) -> None:  # noqa: ANN401 - of bellows, untyped
         eui64 = _eui64(address)
@@ -336,6 +377,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of it, unless we closed the connection ourselves."""
+        self._short_messages.stop()
         self._long_messages.stop()
         if not self._is_closing:
             self._is_closing = True
@@ -344,6 +386,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def shutdown(self, *, db: bool = True) -> None:
         """Close the connection and stop every task of zigpy's. The network itself stays in the dongle."""
         self._is_closing = True
+        self._short_messages.stop()
         self._long_messages.stop()
         for waiting in self._zdo_waiting.values():
             waiting.cancel()
@@ -490,16 +533,30 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         status, address = await self._ezsp.lookupEui64ByNodeId(nodeId=nwk)
         return _eui64(address) if _is_ok(status) else None
 
-    def send(
+    def post(
+        self,
+        nwk: int,
+        endpoint: int,
+        cluster: int,
+        payload: bytes,
+        then: Callable[[Exception | None], None],
+        *,
+        aps_ack: bool,
+        aps_security: bool,
+    ) -> ShortMessage:
+        """Send one Smart Energy message and go on; see `ShortMessages.post`."""
+        options = self._options | (RETRY if aps_ack else 0) | (ENCRYPTION if aps_security else 0)
+        return self._short_messages.post(
+            nwk, SMART_ENERGY_PROFILE, cluster, (ENDPOINT, endpoint), options, payload, then
+        )
+
+    async def send(
         self, nwk: int, endpoint: int, cluster: int, payload: bytes, *, aps_ack: bool, aps_security: bool
-    ) -> Awaitable[None]:
-        """Send one Smart Energy message; resolves once the dongle has reported how that went."""
-        options = zigpy.types.TransmitOptions.NONE
-        if aps_ack:
-            options |= zigpy.types.TransmitOptions.ACK
-        if aps_security:
-            options |= zigpy.types.TransmitOptions.APS_Encryption
-        return self._send(nwk, SMART_ENERGY_PROFILE, cluster, (ENDPOINT, endpoint), payload, options)
+    ) -> None:
+        """Send one Smart Energy message; returns once the dongle has reported how that went."""
+        outcome = _Outcome()
+        self.post(nwk, endpoint, cluster, payload, outcome.hear, aps_ack=aps_ack, aps_security=aps_security)
+        await outcome.future
 
     def send_long(
         self, nwk: int, endpoint: int, cluster: int, payload: bytes, *, aps_security: bool, block_size: int
@@ -520,39 +577,14 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         self._zdo_waiting[key] = waiting
         try:
             async with asyncio.timeout(timeout):
-                await self._send(
-                    nwk, 0x0000, cluster, (0, 0), bytes((sequence,)) + fields, zigpy.types.TransmitOptions.ACK
+                outcome = _Outcome()
+                self._short_messages.post(
+                    nwk, 0, cluster, (0, 0), self._options | RETRY, bytes((sequence,)) + fields, outcome.hear
                 )
+                await outcome.future
                 return await waiting
         finally:
             del self._zdo_waiting[key]
-
-    def _send(  # noqa: PLR0917 - the fields of one packet, in one private place
-        self,
-        nwk: int,
-        profile: int,
-        cluster: int,
-        endpoints: tuple[int, int],
-        payload: bytes,
-        options: zigpy.types.TransmitOptions,
-    ) -> Awaitable[None]:
-        source, destination = endpoints
-        sent: Awaitable[None] = self.send_packet(
-            zigpy.types.ZigbeePacket(
-                src=_address(COORDINATOR),
-                src_ep=source,
-                dst=_address(nwk),
-                dst_ep=destination,
-                tsn=self.get_sequence(),
-                profile_id=profile,
-                cluster_id=cluster,
-                data=zigpy.types.SerializableBytes(payload),
-                tx_options=options,
-                # Three APS attempts of 1.6 s take longer than the 3 s that bellows waits otherwise.
-                extended_timeout=True,
-            )
-        )
-        return sent
 
     def _device_object_message(self, sender: int, packet: zigpy.types.ZigbeePacket) -> None:
         payload = packet.data.serialize()
@@ -568,8 +600,20 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
             waiting.set_result(bytes(payload[1:]))
 
 
-def _address(nwk: int) -> zigpy.types.AddrModeAddress:
-    return zigpy.types.AddrModeAddress(addr_mode=zigpy.types.AddrMode.NWK, address=zigpy.types.NWK(nwk))
+class _Outcome:
+    """What becomes of a message, for whoever waits for it."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def hear(self, error: Exception | None) -> None:
+        """The message is over."""
+        if self.future.done():
+            return  # nobody waits any more
+        if error is None:
+            self.future.set_result(None)
+        else:
+            self.future.set_exception(error)
 
 
 def _is_ok(status: Any) -> bool:  # noqa: ANN401 - of bellows, untyped

@@ -331,7 +331,7 @@ async def test_what_the_dongle_says_is_told_in_our_words(world, trouble, meaning
     async def fails(*_: object, **__: object) -> None:
         raise trouble
 
-    world.hub._stack.send_packet = fails
+    world.hub._stack._ezsp._command = fails
     with pytest.raises(meaning):
         await world.hub.send(PPMID, OTA_CLUSTER, bytes(60), fragments=False)
 
@@ -343,7 +343,7 @@ async def test_a_mistake_of_ours_is_not_taken_for_a_lost_dongle(world):
     async def breaks(*_: object, **__: object) -> None:
         raise AttributeError("a bug")
 
-    world.hub._stack.send_packet = breaks
+    world.hub._stack._ezsp._command = breaks
     with pytest.raises(AttributeError, match="a bug"):
         await world.hub.send(PPMID, OTA_CLUSTER, b"down")
 

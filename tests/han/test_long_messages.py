@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
 
 import pytest
 from bellows.ezsp import fragmentation
@@ -92,7 +91,7 @@ class World:
             aps_security=self.is_secured,
         )
         self.house.pump.wake()
-        node.send(replace(request, **changes), lambda status: done.done() or done.set_result(status))
+        node.send(request._replace(**changes), lambda status: done.done() or done.set_result(status))
         self.house.pump.wake()
         status = await done
         await asyncio.sleep(0.1)  # until the dongle has told its host

@@ -18,7 +18,8 @@ import contextlib
 import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from functools import partial
+from typing import Any, Protocol, Self
 
 from zigpy.exceptions import DeliveryError
 
@@ -82,6 +83,7 @@ __all__ = [
     "KeyNotSwitched",
     "NotSecured",
     "PayloadTooLong",
+    "Posted",
     "RadioBack",
     "RadioBusy",
     "RadioGone",
@@ -126,6 +128,14 @@ class SecuritySettings:
     require_key_establishment: bool = True
     refusal: Status = Status.NOT_AUTHORIZED
     key_establishment: KeyEstablishmentSettings = field(default_factory=KeyEstablishmentSettings)
+
+
+class Posted(Protocol):
+    """A frame on its way."""
+
+    def cancel(self) -> object:
+        """Tell nobody what becomes of it, and do not send it if it still waits."""
+        ...
 
 
 OnMessage = Callable[[Eui64, int, bytes, bool], None]
@@ -174,6 +184,7 @@ class Coordinator:
         self._closing_joining: asyncio.TimerHandle | None = None
         self._watching_doorstep: asyncio.TimerHandle | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._posting: dict[asyncio.Task[None], None] = {}  # in order, as a set would not be
 
     @classmethod
     async def start(
@@ -256,7 +267,7 @@ class Coordinator:
                 timer.cancel()
         if self._establishment is not None:
             await self._establishment.close()
-        for task in [*self._tasks.values()]:
+        for task in [*self._tasks.values(), *self._posting]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -445,6 +456,66 @@ class Coordinator:
             fragments=fragments and aps_ack,
         )
 
+    def post(
+        self,
+        to: Eui64,
+        cluster: int,
+        zcl: bytes,
+        then: Callable[[HanError | None], None],
+        *,
+        aps_ack: bool = True,
+        fragments: bool = True,
+    ) -> Posted:
+        """Send a ZCL frame as `send` does, and go on. ``then`` is called later, with what `send` would raise.
+
+        What may be one frame only, to a device that we know well, takes no task: blocks come by the thousand.
+        """
+        device, stack = self._roll.find(to), self._stack
+        endpoint = self._endpoints.get((to, cluster))
+        is_plain = not (fragments and aps_ack)
+        if is_plain and device is not None and stack is not None and endpoint is not None:
+            nwk, is_protected = device.nwk, device.protects(cluster)
+            may_go = device.is_secured or not is_protected
+            if nwk is not None and may_go and len(zcl) <= _room(aps_security=is_protected):
+                told = partial(self._posted, stack, len(zcl), then)
+                return stack.post(
+                    nwk, endpoint, cluster, zcl, told, aps_ack=aps_ack, aps_security=is_protected
+                )
+        work = self._post(to, cluster, zcl, then, aps_ack=aps_ack, fragments=fragments)
+        task = asyncio.get_running_loop().create_task(work, name=f"frame to {to}")
+        self._posting[task] = None
+        task.add_done_callback(self._posting.pop)
+        return task
+
+    def _posted(
+        self, stack: Stack, size: int, then: Callable[[HanError | None], None], error: Exception | None
+    ) -> None:
+        if error is None:
+            then(None)
+            return
+        try:
+            with self._asking(stack, size):
+                raise error
+        except HanError as failure:
+            then(failure)
+
+    async def _post(
+        self,
+        to: Eui64,
+        cluster: int,
+        zcl: bytes,
+        then: Callable[[HanError | None], None],
+        *,
+        aps_ack: bool,
+        fragments: bool,
+    ) -> None:
+        error: HanError | None = None
+        try:
+            await self.send(to, cluster, zcl, aps_ack=aps_ack, fragments=fragments)
+        except HanError as failure:
+            error = failure
+        then(error)
+
     async def _deliver(
         self,
         device: Admitted,
@@ -456,7 +527,7 @@ class Coordinator:
         aps_security: bool,
         fragments: bool,
     ) -> None:
-        size, room = len(zcl), LARGEST_PAYLOAD - (APS_SECURITY_OVERHEAD if aps_security else 0)
+        size, room = len(zcl), _room(aps_security=aps_security)
         limit = self._settings.fragments.longest if fragments else room
         if size > limit:
             raise PayloadTooLong(size, limit)
@@ -929,3 +1000,8 @@ class Coordinator:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
+
+
+def _room(*, aps_security: bool) -> int:
+    """Octets of a ZCL frame that fit one frame on the air."""
+    return LARGEST_PAYLOAD - (APS_SECURITY_OVERHEAD if aps_security else 0)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import bellows.types as ezsp
@@ -43,32 +44,25 @@ REPORT_WITHIN: Final = float(MESSAGE_SEND_TIMEOUT_BATTERY)
 PER_DEVICE: Final = 4
 """Messages under way to one device: enough for blocks back to back, and half of what any dongle holds."""
 
+_GIVES_UP_WITHIN = 0.1
+
 Then = Callable[[Exception | None], None]
 """Called with None when a message was delivered, else with what bellows and zigpy would raise."""
 
 
+@dataclass(slots=True, eq=False)
 class ShortMessage:
     """A message on its way. Made by `ShortMessages.post`."""
 
-    __slots__ = ("deadline", "endpoints", "nwk", "options", "payload", "profile_cluster", "tag", "then")
-
-    def __init__(  # noqa: PLR0917 - see ShortMessages.post
-        self,
-        nwk: int,
-        profile_cluster: tuple[int, int],
-        endpoints: tuple[int, int],
-        options: int,
-        payload: bytes,
-        then: Then | None,
-    ) -> None:
-        self.nwk = nwk
-        self.profile_cluster = profile_cluster
-        self.endpoints = endpoints
-        self.options = options
-        self.payload = payload
-        self.then = then
-        self.tag = -1
-        self.deadline = 0.0
+    nwk: int
+    profile: int
+    cluster: int
+    endpoints: tuple[int, int]
+    options: int
+    payload: bytes
+    then: Then | None
+    tag: int = -1
+    deadline: float = 0.0
 
     def cancel(self) -> None:
         """Tell nobody of it, and do not send it if it still waits."""
@@ -135,7 +129,7 @@ class ShortMessages:
 
         ``endpoints``: source, destination. ``options``: see `han.unicast_frames`.
         """
-        message = ShortMessage(nwk, (profile, cluster), endpoints, options, payload, then)
+        message = ShortMessage(nwk, profile, cluster, endpoints, options, payload, then)
         loop = asyncio.get_running_loop()
         if self._is_stopped:
             loop.call_soon(_tell, message, ControllerException("the dongle is gone"))
@@ -154,8 +148,10 @@ class ShortMessages:
     def stop(self) -> None:
         """The dongle is gone: whatever is under way has failed, and whatever comes will."""
         self._is_stopped = True
-        if self._sender is not None:
-            self._sender.cancel()
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(
+                None
+            )  # bellows ends a command that is under way, and does not like it cancelled
         if self._alarm is not None:
             self._alarm.cancel()
         loop = asyncio.get_running_loop()
@@ -165,6 +161,13 @@ class ShortMessages:
             state.clear()
         for message in left:
             loop.call_soon(_tell, message, ControllerException("the dongle went away under way"))
+
+    async def ended(self) -> None:
+        """Return when nothing of ours runs any more; for after `stop`, when the line is closed."""
+        if self._sender is not None:
+            # bellows gives up what it was sending; an answer that it waits for would never come.
+            await asyncio.wait([self._sender], timeout=_GIVES_UP_WITHIN)
+            self._sender.cancel()
 
     def was_sent(self, report: Sent) -> bool:
         """Take a report; False if it is about none of ours."""
@@ -183,7 +186,7 @@ class ShortMessages:
 
     async def _send_on(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._is_stopped:
             if not self._ready or len(self._under_way) >= self._room():
                 self._idle = loop.create_future()
                 await self._idle
@@ -212,7 +215,8 @@ class ShortMessages:
         frame = write_unicast(
             dongle.ezsp_version,
             nwk,
-            *message.profile_cluster,
+            message.profile,
+            message.cluster,
             message.endpoints,
             message.options,
             tag,

@@ -391,6 +391,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         for waiting in self._zdo_waiting.values():
             waiting.cancel()
         await super().shutdown(db=db)
+        await self._short_messages.ended()
 
     # What we ask of the dongle.
 

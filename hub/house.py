@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from han.admission import Admitted, DeviceState
-from han.coordinator import Coordinator, Event, SecuritySettings
+from han.coordinator import Coordinator, Event, Posted, SecuritySettings
+from han.errors import HanError
 from han.facts import Facts
 from han.radio import NetworkSettings, RadioSettings
 from hub.memory import Memory
@@ -50,12 +51,20 @@ class House(Protocol):
         """Give the network a new key; gives those devices to which it was sent."""
         ...
 
-    async def send(
-        self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True, fragments: bool = True
-    ) -> None:
-        """Send a ZCL frame, protected as its cluster wants; returns when the device's radio has it.
+    def post(
+        self,
+        to: Eui64,
+        cluster: int,
+        zcl: bytes,
+        then: Callable[[HanError | None], None],
+        *,
+        aps_ack: bool = True,
+        fragments: bool = True,
+    ) -> Posted:
+        """Send a ZCL frame, protected as its cluster wants, and go on.
 
-        ``fragments``: whether it may travel in several frames.
+        ``then`` is called later: with None when the device's radio has it, else with the reason why not.
+        ``aps_ack``: whether it has to acknowledge that; ``fragments``: whether several frames may be taken.
         """
         ...
 

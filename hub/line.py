@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from han.coordinator import RadioBusy, RadioGone
+from han.coordinator import Posted, RadioBusy, RadioGone
 from han.errors import HanError
 from han.facts import Facts
 from hub.house import House
@@ -21,8 +23,22 @@ BUSY_ATTEMPTS: Final = 5
 """A dongle without room for another message has room again after a message or two, some 20 ms each."""
 
 
+@dataclass(slots=True, eq=False)
+class _Letter:
+    """A frame on its way, and what stops it."""
+
+    to: Eui64
+    cluster: int
+    frame: bytes
+    then: Outcome | None
+    aps_ack: bool
+    fragments: bool
+    attempts: int = 0
+    way: Posted | None = None
+
+
 class Line:
-    """Sends each frame in a task of its own and lets none of them fail unheard.
+    """Sends frames, and lets none of them fail unheard.
 
     Args:
         facts: where "line.failed" is said.
@@ -31,8 +47,9 @@ class Line:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._house: House | None = None
-        self._sending: dict[asyncio.Task[None], None] = {}  # in order, as a set would not be
+        self._letters: dict[_Letter, None] = {}  # in order, as a set would not be
         self._sequence = 0
+        self._loop = asyncio.get_running_loop()
 
     def connect(self, house: House) -> None:
         """From now on frames go through this radio."""
@@ -53,41 +70,40 @@ class Line:
         aps_ack: bool = True,
         fragments: bool = True,
     ) -> None:
-        """Send a frame and go on; ``then`` hears the outcome. ``House.send`` explains the rest."""
-        work = self._post(to, cluster, frame, then, aps_ack=aps_ack, fragments=fragments)
-        task = asyncio.create_task(work, name=f"frame to {to}")
-        # The loop itself holds tasks only weakly.
-        self._sending[task] = None
-        task.add_done_callback(self._sending.pop)
+        """Send a frame and go on; ``then`` hears the outcome later. ``House.post`` explains the rest."""
+        letter = _Letter(to, cluster, frame, then, aps_ack, fragments)
+        self._letters[letter] = None
+        self._send(letter)
 
     def stop(self) -> None:
         """Forget every frame that is still on its way."""
-        for task in self._sending:
-            task.cancel()
+        for letter in self._letters:
+            if letter.way is not None:
+                letter.way.cancel()
+        self._letters.clear()
 
-    async def _post(
-        self, to: Eui64, cluster: int, frame: bytes, then: Outcome | None, *, aps_ack: bool, fragments: bool
-    ) -> None:
-        error: HanError | None = None
-        try:
-            await self._send(to, cluster, frame, aps_ack=aps_ack, fragments=fragments)
-        except HanError as failure:
-            error = failure
-            self._facts.say("hub", "line.failed", device=str(to), cluster=cluster, why=str(failure))
-        if then is not None:
-            then(error)
+    def _send(self, letter: _Letter) -> None:
+        letter.attempts += 1
+        if self._house is None:
+            gone = RadioGone("the hub has no radio at the moment")
+            letter.way = self._loop.call_soon(self._over, letter, gone)
+            return
+        letter.way = self._house.post(
+            letter.to,
+            letter.cluster,
+            letter.frame,
+            partial(self._over, letter),
+            aps_ack=letter.aps_ack,
+            fragments=letter.fragments,
+        )
 
-    async def _send(self, to: Eui64, cluster: int, frame: bytes, *, aps_ack: bool, fragments: bool) -> None:
-        attempt = 0
-        while True:
-            attempt += 1
-            if self._house is None:
-                raise RadioGone("the hub has no radio at the moment")
-            try:
-                await self._house.send(to, cluster, frame, aps_ack=aps_ack, fragments=fragments)
-            except RadioBusy:
-                if attempt == BUSY_ATTEMPTS:
-                    raise
-                await asyncio.sleep(attempt * BUSY_PAUSE)
-            else:
+    def _over(self, letter: _Letter, error: HanError | None) -> None:
+        if error is not None:
+            if isinstance(error, RadioBusy) and letter.attempts < BUSY_ATTEMPTS:
+                letter.way = self._loop.call_later(letter.attempts * BUSY_PAUSE, self._send, letter)
                 return
+            why = str(error)
+            self._facts.say("hub", "line.failed", device=str(letter.to), cluster=letter.cluster, why=why)
+        del self._letters[letter]
+        if letter.then is not None:
+            letter.then(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from han.coordinator import PayloadTooLong
@@ -186,18 +187,19 @@ class Serving:
 
     def _send(self, send: Send) -> None:
         sequence = self._line.next_sequence() if send.sequence is None else send.sequence
-
-        def outcome(error: HanError | None) -> None:
-            if isinstance(error, PayloadTooLong) and isinstance(send.command, ImageBlockResponse):
-                self._server.too_long(send.peer, len(send.command.data))
-                self._settle()
-            if send.tells_outcome:
-                self._server.sent(send, error is None, self._loop.time())
-                self._settle()
-
         # A block that does not fit is made smaller: in fragments it would cost three frames for two.
         frame = encode_ota(send.command, sequence)
-        self._line.post(send.peer, OTA_CLUSTER, frame, outcome, aps_ack=send.acknowledged, fragments=False)
+        then = partial(self._gone, send)
+        self._line.post(send.peer, OTA_CLUSTER, frame, then, aps_ack=send.acknowledged, fragments=False)
+
+    def _gone(self, send: Send, error: HanError | None) -> None:
+        """The radio has got rid of what the machine sent."""
+        if isinstance(error, PayloadTooLong) and isinstance(send.command, ImageBlockResponse):
+            self._server.too_long(send.peer, len(send.command.data))
+            self._settle()
+        if send.tells_outcome:
+            self._server.sent(send, error is None, self._loop.time())
+            self._settle()
 
     def _tell(self, event: Event) -> None:
         match event:

@@ -19,7 +19,7 @@ from hub_faulty_disk import FaultyDisk, PowerCutError
 from han.admission import Admitted
 from han.clock import Utc
 from han.coordinator import DeliveryFailed, DeviceJoined, PayloadTooLong, RadioGone, UnknownDevice
-from han.errors import OurError
+from han.errors import HanError, OurError
 from han.facts import Facts
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import (
@@ -273,6 +273,7 @@ class FakeHouse:
         self.network_keys = 1
         """How many the network has had so far."""
         self.frames = 0
+        self.posting: dict[asyncio.Task[None], None] = {}
         self.on_frame = lambda _: None
 
     def add(self, eui64: Eui64, **settings) -> Device:
@@ -347,6 +348,20 @@ class Radio:
         if self.house.ears is self.ears:
             self.ears.event(DeviceJoined(eui64, 0x1234))
             self.house.devices[eui64].power_on()
+
+    def post(self, to, cluster, zcl, then, *, aps_ack=True, fragments=True):
+        async def post() -> None:
+            error = None
+            try:
+                await self.send(to, cluster, zcl, aps_ack=aps_ack, fragments=fragments)
+            except HanError as failure:
+                error = failure
+            then(error)
+
+        task = asyncio.get_running_loop().create_task(post())
+        self.house.posting[task] = None
+        task.add_done_callback(self.house.posting.pop)
+        return task
 
     async def send(self, to, cluster, zcl, *, aps_ack=True, fragments=True) -> None:
         if self.house.is_down or self.house.ears is not self.ears:

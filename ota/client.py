@@ -388,8 +388,12 @@ class OtaClient:
             self._ending.ask(now)
 
     def _end_download(self, status: Status, now: float) -> None:
-        """The server gives no more of it."""
-        if not self._settings.keeps_aborted:
+        """The server gives no more of it.
+
+        What is stored may be good for another attempt. But where such an attempt is refused at once, the
+        server has another file by that name, or none: then it is worth nothing.
+        """
+        if not self._settings.keeps_aborted or not self._fetch.has_gained:
             self._flash.drop()
         self._talk.tell(Aborted(status))
         self._over(now)

@@ -73,6 +73,8 @@ class Fetch:
         """Forget what is forgotten without power: the pace, the page, and what the server cannot do."""
         self.period = 0
         """Attribute MinimumBlockPeriod, in the unit of the cluster revision."""
+        self.has_gained = False
+        """Whether anything has been stored since the download began, or went on."""
         self._page: _Page | None = None
         self._by_page = self._settings.page_size is not None
         self._silent_pages = 0  # in a row
@@ -83,6 +85,7 @@ class Fetch:
         """Ask for what is missing in the flash."""
         self._talk.errors = 0
         self._page = None
+        self.has_gained = False
         self._talk.tell(DownloadStarted(self._flash.key, self._flash.size, len(self._flash.data)))
         self._ask(now)
 
@@ -178,6 +181,7 @@ class Fetch:
     def _store(self, data: bytes) -> None:
         self._talk.tell(BlockReceived(len(self._flash.data), len(data)))
         self._flash.data += data
+        self.has_gained = True
 
     def _go_on(self, now: float) -> None:
         """What was asked for is there: end, or ask for what is next."""

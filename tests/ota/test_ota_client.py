@@ -259,6 +259,17 @@ def test_a_device_may_keep_what_it_has_of_an_aborted_image():
     assert bench.hears(OFFERED) == [ImageBlockRequest(0x121D, 0x0084, 2, 65, 65)]
 
 
+def test_what_is_kept_and_then_refused_at_once_is_dropped_so_that_the_next_attempt_starts_anew():
+    bench = downloading(keeps_aborted=True)
+    bench.hears(bench.block())
+    bench.hears(ImageBlockAbort())
+    bench.wait()
+    bench.hears(OFFERED)
+    bench.hears(ImageBlockAbort())
+    bench.wait()
+    assert bench.hears(OFFERED) == [ImageBlockRequest(0x121D, 0x0084, 2, 0, 65)]
+
+
 def test_what_is_kept_of_one_image_is_dropped_for_another():
     bench = downloading(keeps_aborted=True)
     bench.hears(bench.block())

@@ -10,6 +10,7 @@ from ota_pair import HCALCS, PPMID, Pair, upgrade_file
 from ota import client as device
 from ota import server as hub
 from ota.commands import ImageBlockRequest, ImageBlockResponse, ImageNotify, Status, UpgradeEndRequest
+from ota.eui64 import Eui64
 
 FILE = upgrade_file(3000)
 TWO_STAGE = device.ClientSettings(first_query_within=1.0, out_of_band_only=True, apply_after_timeout=False)
@@ -232,6 +233,60 @@ def test_a_file_that_the_device_rejects_fails_the_transfer_and_is_not_fetched_fo
     pair.run(7 * 86400.0)
     assert pair.all(hub.TransferFailed) == [hub.TransferFailed(PPMID, image, Status.INVALID_IMAGE)]
     assert [end.status for end in pair.commands(UpgradeEndRequest)] == [Status.INVALID_IMAGE]
+
+
+def changes_in_mid_download(*, keeps_aborted: bool, begun: tuple[Eui64, ...] | None) -> tuple[Pair, bytes]:
+    """A device whose hub, in mid-download, comes to offer another file under the same name."""
+    other = upgrade_file(3000, seed=2)
+    careful = device.ClientSettings(
+        first_query_within=1.0, keeps_aborted=keeps_aborted, verify=lambda data: data in (FILE, other)
+    )
+    pair = Pair(client=careful)
+    image = pair.offer(FILE)
+    pair.client.start(0.0)
+    while len(pair.all(device.BlockReceived)) < 20:
+        pair.step(60.0)
+    pair.server.withdraw(image, pair.now)
+    pair.restart_client()
+    pair.server.offer(hub.Offer.of(other, [PPMID], hub.Activation.NOW, begun), pair.now)
+    return pair, other
+
+
+@pytest.mark.parametrize("keeps_aborted", [True, False])
+def test_a_file_that_changes_under_its_name_starts_the_device_anew(keeps_aborted):
+    pair, other = changes_in_mid_download(keeps_aborted=keeps_aborted, begun=())
+
+    assert pair.run_until(device.DownloadComplete, within=86400.0).data == other
+    assert [event.offset for event in pair.all(device.DownloadStarted)] == [0, 20 * 65, 0]
+    assert pair.all(device.Aborted) == [device.Aborted(Status.ABORT)]
+
+
+@pytest.mark.parametrize("keeps_aborted", [True, False])
+def test_a_mixed_file_that_nobody_could_know_of_is_invalid_and_never_runs(keeps_aborted):
+    pair, _ = changes_in_mid_download(keeps_aborted=keeps_aborted, begun=None)
+    pair.run(2 * 86400.0)
+
+    assert pair.all(device.Aborted) == [device.Aborted(Status.INVALID_IMAGE)]
+    assert pair.all(device.DownloadComplete) == []
+    assert [end.status for end in pair.commands(UpgradeEndRequest)] == [Status.INVALID_IMAGE]
+
+
+def test_a_newer_image_in_mid_download_is_taken_from_its_beginning():
+    newer = upgrade_file(3000, version=3, seed=3)
+    pair = Pair()
+    image = pair.offer(FILE)
+    pair.client.start(0.0)
+    while len(pair.all(device.BlockReceived)) < 20:
+        pair.step(60.0)
+    pair.server.withdraw(image, pair.now)
+    pair.offer(newer)
+
+    assert pair.run_until(device.DownloadComplete, within=86400.0).data == newer
+    assert pair.all(device.Aborted) == [device.Aborted(Status.ABORT)]
+    assert [(event.key.file_version, event.offset) for event in pair.all(device.DownloadStarted)] == [
+        (2, 0),
+        (3, 0),
+    ]
 
 
 def test_a_device_that_never_answers_is_told_of_by_nobody_and_reminded_seldom():

@@ -13,7 +13,9 @@ import pytest
 from one_ppmid import one_ppmid
 from sleepy_home import offsets, said, update, wait_for
 
+from hub.dcc.requests import UpdateFirmware
 from hub.demo.stage import Stage
+from hub.messages import TransferRequest, encode, topic_of
 
 pytestmark = pytest.mark.usefixtures("rebound")
 
@@ -164,3 +166,76 @@ async def test_a_device_that_was_off_while_its_image_was_replaced_takes_none_of_
         stage.house.devices["ppmid"].power_on()
         assert (await stage.dsp.finished(request)).devices[0].result.value == "activated"
         assert [fact.image for fact in said(told, "ota.complete", "ppmid")] == [other.image_id]
+
+
+async def test_an_image_that_the_device_finds_bad_ends_as_failed_with_the_status_and_no_success():
+    """A bit turned at the supplier's, before anybody hashed the file: only the device can tell."""
+    async with one_ppmid(3) as (stage, _):
+        told = []
+        stage.facts.subscribe(told.append)
+        await stage.admit(stage.described["hcalcs"])
+        stage.house.devices["hcalcs"].power_on()
+        await asyncio.sleep(120)
+        hcalcs = stage.described["hcalcs"]
+        good = stage.image(hcalcs, NEW, SIZE)
+        spoilt = bytearray(good.data)
+        spoilt[SIZE // 2] ^= 0x01
+        request = UpdateFirmware(image=bytes(spoilt), devices=(hcalcs.eui64,))
+        response = await stage.dsp.submit(request)
+        outcome = await stage.dsp.finished(response.request_id)
+        assert [device.result.value for device in outcome.devices] == ["file transfer failure"]
+        (failed,) = said(told, "ota.failed", "hub")
+        assert "INVALID_IMAGE" in failed.why
+        assert not said(told, "ota.complete", "hcalcs")
+        assert stage.house.devices["hcalcs"].firmware.held is None
+        states = [fact.state for fact in said(told, "ota.progress", "hub")]
+        assert states[-1] == "failed"
+
+
+# What the user says.
+
+
+async def order(stage: Stage, action: str) -> None:
+    """Say it over MQTT, as `gbhan transfer` does."""
+    ppmid = stage.described["ppmid"]
+    request = TransferRequest(device=str(ppmid.eui64), action=action, **stage._envelopes.stamp())
+    await stage._user.publish(topic_of(stage.hub_eui64, request), encode(request))
+    await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
+async def test_a_pause_outlives_a_restart_of_the_hub_and_of_the_device(seed):
+    async with ppmid_home(seed) as (stage, told, dice):
+        file, request = await update(stage, "ppmid", SIZE)
+        await block_from_now(stage, dice.randint(1, 300))
+        await order(stage, "pause")
+        before = offsets(told, "ppmid")
+        await stage.mains.cut()
+        await asyncio.sleep(dice.uniform(1.0, 60.0))
+        await stage.mains.power_on()
+        await asyncio.sleep(1800)
+        stage.house.devices["ppmid"].power_off()
+        await asyncio.sleep(10)
+        stage.house.devices["ppmid"].power_on()
+        await asyncio.sleep(1800)
+        assert offsets(told, "ppmid") == before
+        await order(stage, "resume")
+        resumed = stage.now
+        await ends_well(stage, told, file, request)
+    progress_is_right(told, resumed, SIZE)
+
+
+async def test_a_download_that_the_user_aborts_has_failed_and_a_new_request_starts_anew():
+    async with ppmid_home(4) as (stage, told, dice):
+        _, request = await update(stage, "ppmid", SIZE)
+        await block_from_now(stage, dice.randint(1, 300))
+        await order(stage, "abort")
+        outcome = await stage.dsp.finished(request)
+        assert [device.result.value for device in outcome.devices] == ["file transfer failure"]
+        assert [fact.why for fact in said(told, "ota.failed", "hub")] == ["aborted by the user"]
+        await asyncio.sleep(60)
+        other, request = await update(stage, "ppmid", SIZE, NEW + 1)
+        outcome = await stage.dsp.finished(request)
+        assert [device.result.value for device in outcome.devices] == ["activated"]
+        assert [fact.image for fact in said(told, "ota.complete", "ppmid")] == [other.image_id]
+        assert [fact.code for fact in said(told, "alert.received", "dsp")] == ["0x8F89", "0x8F8A", "0x8F8B"]

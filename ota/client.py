@@ -94,7 +94,8 @@ class OtaClient:
     Args:
         dice: spreads its queries.
         stored: what its flash held of the file that was being taken.
-        aside: the whole files that waited for others, the oldest first.
+        aside: the whole files that waited for others, the oldest first. Files for nothing that the device has
+            are let go.
     """
 
     def __init__(
@@ -109,7 +110,8 @@ class OtaClient:
         self._dice = dice
         self._standing = Standing()
         self._talk = Conversation(dice.randrange(256), settings.back_off)
-        self._flash = Flash(stored, aside)
+        self._flash = Flash(stored, aside if settings.upgrades_together else ())
+        self._flash.keep_only(identity)
         self._search = Search(
             settings, identity, self._standing, self._talk, self._flash, dice=dice, rest=self._rest
         )

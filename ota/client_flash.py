@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ota.client_settings import StoredDownload
+from ota.client_settings import Identity, StoredDownload
 from ota.errors import OurError
 from ota.eui64 import Eui64
 from ota.image import Image, ImageFormatError, ImageKey
@@ -71,6 +71,14 @@ class Flash:
         """Let go of the file that is being taken."""
         self._key, self.size = None, 0
         self.data = bytearray()
+
+    def keep_only(self, identity: Identity) -> None:
+        """Let go of files that a device of this identity has no use for: it was another when they came."""
+        if self._key is not None and not identity.has_use_for(self._key):
+            self.drop()
+        self.aside = tuple(file for file in self.aside if identity.has_use_for(file.key))
+        if len(self.aside) > len(identity.parts):
+            self.aside = ()  # then none would be missing, and one always is
 
     def erase(self) -> None:
         """Hold nothing."""

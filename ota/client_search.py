@@ -55,9 +55,7 @@ class Search:
     def missing(self) -> list[Part]:
         """The parts that the device wants a file for: all, or those whose file is not set aside yet."""
         here = {file.key.image_type for file in self._flash.aside}
-        return [
-            part for part in (self.identity.firmware, *self.identity.parts) if part.image_type not in here
-        ]
+        return [part for part in self.identity.all_parts if part.image_type not in here]
 
     def soon(self, now: float) -> None:
         """Begin at once, unless an image is under way."""

@@ -54,6 +54,16 @@ class Identity:
         """The device's own firmware, seen as one of its parts."""
         return Part(self.image_type, self.file_version)
 
+    @property
+    def all_parts(self) -> tuple[Part, ...]:
+        """Its firmware, and what it has besides."""
+        return (self.firmware, *self.parts)
+
+    def has_use_for(self, key: ImageKey) -> bool:
+        """Whether an image by this name is for the device, or for one of its parts."""
+        types = [part.image_type for part in self.all_parts]
+        return key.manufacturer == self.manufacturer and key.image_type in types
+
     def running(self, header: Header, image_stamp: int) -> Identity:
         """The same device when the file with this header has taken over.
 

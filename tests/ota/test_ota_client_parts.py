@@ -311,7 +311,17 @@ def test_a_broadcast_concerns_a_device_whose_part_it_names():
         assert any(isinstance(item, device.Send) for item in client.drain()) == asks
 
 
+def test_files_for_what_a_device_no_longer_has_are_let_go():
+    strange = StoredDownload(ImageKey(0x121D, 0x0099, 2), len(FILE), FILE)
+    own = StoredDownload(KEY, len(FILE), FILE)
+    radio = StoredDownload(RADIO_KEY, len(RADIO_FILE), RADIO_FILE)
+    for aside, together in (([strange], True), ([own, radio], True), ([own], False)):
+        bench = Bench(strange, aside=aside, identity=TWO_PARTS, upgrades_together=together)
+        assert (bench.client.stored, bench.client.aside) == (None, ())
+        assert bench.asked == ASK_OWN
+
+
 def test_what_is_stored_whole_and_what_is_set_aside_survive_as_they_are():
     stored = StoredDownload(KEY, len(FILE), FILE)
-    client = OtaClient(ClientSettings(), TWO_PARTS, random.Random(1), None, [stored])
+    client = OtaClient(ClientSettings(upgrades_together=True), TWO_PARTS, random.Random(1), None, [stored])
     assert client.aside == (stored,)

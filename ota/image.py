@@ -19,6 +19,7 @@ from construct import Bytes, ConstructError, If, Int8ul, Int16ul, Int32ul, Struc
 from ota.errors import OurError, TheirError
 from ota.eui64 import Eui64
 from ota.status import Status
+from ota.wrapping import wrapping
 
 FILE_IDENTIFIER = 0x0BEEF11E
 HEADER_VERSION = 0x0100
@@ -146,10 +147,9 @@ class Header:
         except ConstructError as error:
             raise ImageFormatError("header", f"cut short after {len(data)} octets") from error
         if raw.identifier != FILE_IDENTIFIER:
+            what = wrapping(data) or "not an upgrade file"
             raise ImageFormatError(
-                "identifier",
-                f"{raw.identifier:#010x} where an upgrade file has 0x0beef11e: not an upgrade file, or"
-                " wrapped in a vendor's container",
+                "identifier", f"{raw.identifier:#010x} where an upgrade file has 0x0beef11e: {what}"
             )
         known = _known_length(raw.field_control)
         if raw.header_length < known:

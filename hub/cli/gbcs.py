@@ -6,14 +6,11 @@ import sys
 from pathlib import Path
 
 import click
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
 
 from han.gbcs.envelope import Envelope
 from han.gbcs.protection import is_signed_by
 from han.gbcs.reading import explain
+from hub.cli.pem import public_key
 from hub.cli.program import FAILED, exit_statuses, print_json
 from hub.errors import OurError
 
@@ -46,7 +43,7 @@ def decode(message: str, *, signer: Path | None, as_json: bool) -> None:
     """
     with exit_statuses():
         octets = _octets(sys.stdin.read() if message == _STANDARD_INPUT else message)
-        key = None if signer is None else _public_key(signer)
+        key = None if signer is None else public_key(signer)
         fields = explain(octets)
         holds = None if key is None else is_signed_by(Envelope.parse(octets), key)
     if as_json:
@@ -67,20 +64,3 @@ def _octets(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError as error:
         raise OurError(f"that is no hex: {error}") from None
-
-
-def _public_key(file: Path) -> EllipticCurvePublicKey:
-    try:
-        octets = file.read_bytes()
-    except OSError as error:
-        raise OurError(f"cannot read {file}: {error.strerror}") from None
-    try:
-        is_certificate = b"BEGIN CERTIFICATE" in octets
-        key = (
-            load_pem_x509_certificate(octets).public_key() if is_certificate else load_pem_public_key(octets)
-        )
-    except (ValueError, UnsupportedAlgorithm):
-        raise OurError(f"{file} is no public key or certificate in PEM") from None
-    if not isinstance(key, EllipticCurvePublicKey):
-        raise OurError(f"{file} is not an elliptic curve key: GBCS messages are signed on P-256")
-    return key

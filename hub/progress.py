@@ -256,6 +256,32 @@ class Meters:
         self._due = min(self._due, told.due)
 
 
+def speed_in_words(octets_per_second: float | None) -> str:
+    """``2830 B/s``; a dash where it is not known."""
+    return "-" if octets_per_second is None else f"{octets_per_second:.0f} B/s"
+
+
+def time_in_words(seconds: float | None) -> str:
+    """``4:10``, ``1:02:07``; a dash where it cannot be foretold."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def in_words(state: str, percent: int, octets_per_second: float | None, seconds_left: float | None) -> str:
+    """How a transfer stands, for a line or a table: ``downloading, 37 %, 2830 B/s, 4:10 left``."""
+    if state == State.COMPLETE or (state == State.WAITING and percent == 0):
+        return state
+    words = [state, f"{percent} %"]
+    if octets_per_second:
+        words.append(speed_in_words(octets_per_second))
+    if seconds_left is not None:
+        words.append(f"{time_in_words(seconds_left)} left")
+    return ", ".join(words)
+
+
 def _reading(device: Eui64, told: _Told, now: float) -> Reading:
     meter = told.meter
     speed, left = meter.speed(now), meter.seconds_left(now)

@@ -10,7 +10,7 @@ from rich.table import Table
 from hub.cli.asking import ask, asking_mailbox
 from hub.cli.options import Eui64Type
 from hub.cli.program import exit_statuses, print_json, run
-from hub.cli.transfer_view import in_words
+from hub.cli.transfer_view import shown
 from hub.messages import DevicesRequest, Response
 from hub.mqtt import BrokerAddress
 from ota.eui64 import Eui64
@@ -40,7 +40,7 @@ def _show(answer: Response) -> None:
     for each in answer.devices:
         key = "established" if each.secured else "none"
         version = each.file_version or "not told yet"
-        image = in_words(each.transfer)
+        image = shown(each.transfer)
         table.add_row(each.device, each.device_type, each.state, key, version, image, each.trouble)
     if answer.devices:
         Console().print(table)

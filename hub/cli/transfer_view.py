@@ -1,4 +1,4 @@
-"""How transfers are shown: in words, and as bars that move where somebody looks on."""
+"""How transfers are shown: as bars that move where somebody looks on, in words elsewhere."""
 
 from __future__ import annotations
 
@@ -11,37 +11,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from hub import messages
 from hub.messages import TransferEntry
+from hub.progress import in_words
 
 FINAL = ("complete", "failed", "discarded")
 """States after which nothing more comes."""
 
 
-def speed(octets_per_second: float | None) -> str:
-    """``2830 B/s``; a dash where it is not known."""
-    return "-" if octets_per_second is None else f"{octets_per_second:.0f} B/s"
-
-
-def time_left(seconds: float | None) -> str:
-    """``4:10``, ``1:02:07``; a dash where it cannot be foretold."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def in_words(entry: messages.Progress | TransferEntry | None) -> str:
-    """How a transfer stands, in a few words: ``downloading, 37 %, 2830 B/s, 4:10 left``."""
+def shown(entry: messages.Progress | TransferEntry | None) -> str:
+    """How a transfer stands, in a few words; nothing where there is none."""
     if entry is None:
         return ""
-    if entry.state in ("waiting", "complete"):
-        return entry.state
-    words = [entry.state, f"{entry.percent} %"]
-    if entry.octets_per_second:
-        words.append(speed(entry.octets_per_second))
-    if entry.seconds_left is not None:
-        words.append(f"{time_left(entry.seconds_left)} left")
-    return ", ".join(words)
+    return in_words(entry.state, entry.percent, entry.octets_per_second, entry.seconds_left)
 
 
 class TransferView:
@@ -66,7 +46,7 @@ class TransferView:
 
     def show(self, device: str, entry: messages.Progress | TransferEntry) -> None:
         """This is how the device stands now."""
-        words = in_words(entry)
+        words = shown(entry)
         if not self._console.is_terminal:
             if self._lines.get(device) != words:
                 self._lines[device] = words

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from han.facts import Fact
 from han.security.suite import Suite
+from hub.progress import in_words
 
 _TRANSFER = {
     0: "transferred",
@@ -102,7 +103,9 @@ class Narrator:
     def hear(self, fact: Fact) -> None:
         """Tell what this fact has to say, if anything."""
         if self._full:
-            if not fact.what.startswith(_TOO_FINE):
+            if (fact.who, fact.what) == ("hub", "ota.progress"):
+                self._tell(self._progress(fact))
+            elif not fact.what.startswith(_TOO_FINE):
                 details = " ".join(f"{name}={value}" for name, value in fact.fields.items())
                 self._tell(Line(fact.at, fact.who, f"{fact.what} {details}"))
             return
@@ -163,6 +166,10 @@ class Narrator:
         if fact.offset:
             return Line(fact.at, self._names.device(fact.device), f"goes on at octet {fact.offset}")
         return None
+
+    def _progress(self, fact: Fact) -> Line:
+        words = in_words(fact.state, fact.percent, fact.octets_per_second, fact.seconds_left)
+        return Line(fact.at, self._names.device(fact.device), f"{self._names.image(fact.image)}: {words}")
 
     def _alert(self, fact: Fact) -> Line:
         name = self._names.device(fact.device)

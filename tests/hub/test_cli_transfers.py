@@ -17,6 +17,7 @@ from hub.cli import main, transfer, transfer_view
 from hub.cli.transfer import look_on
 from hub.messages import Envelopes, Response, TransferEntry
 from hub.mqtt import MailboxSettings
+from hub.progress import speed_in_words, time_in_words
 from hub.terms import Terms
 
 
@@ -28,6 +29,7 @@ def entry(**fields) -> TransferEntry:
     ("fields", "words"),
     [
         ({"state": "waiting", "percent": 0}, "waiting"),
+        ({"state": "waiting"}, "waiting, 37 %"),
         (
             {"state": "downloading", "octets_per_second": 2830.4, "seconds_left": 250.2},
             "downloading, 37 %, 2830 B/s, 4:10 left",
@@ -40,11 +42,11 @@ def entry(**fields) -> TransferEntry:
     ],
 )
 def test_a_transfer_reads_in_a_few_words(fields, words):
-    assert transfer_view.in_words(entry(**fields)) == words
+    assert transfer_view.shown(entry(**fields)) == words
 
 
 def test_no_transfer_reads_as_nothing():
-    assert transfer_view.in_words(None) == ""
+    assert transfer_view.shown(None) == ""
 
 
 @pytest.mark.parametrize(
@@ -59,15 +61,11 @@ def test_no_transfer_reads_as_nothing():
     ],
 )
 def test_a_time_left_reads_as_on_a_clock(seconds, words):
-    assert transfer_view.time_left(seconds) == words
+    assert time_in_words(seconds) == words
 
 
 def test_a_speed_that_is_not_known_is_not_made_up():
-    assert (transfer_view.speed(None), transfer_view.speed(0.0), transfer_view.speed(2830.4)) == (
-        "-",
-        "0 B/s",
-        "2830 B/s",
-    )
+    assert [speed_in_words(each) for each in (None, 0.0, 2830.4)] == ["-", "0 B/s", "2830 B/s"]
 
 
 # gbhan transfer show.
@@ -139,8 +137,8 @@ def test_the_present_is_one_document_and_what_follows_is_lines(monkeypatch):
 
 
 def test_lines_for_people_stand_where_nobody_watches_bars(monkeypatch):
-    result = shown_by(monkeypatch, A="downloading", B="waiting")
-    assert result.output.splitlines() == ["A  downloading, 37 %", "B  waiting"]
+    result = shown_by(monkeypatch, A="downloading", B="complete")
+    assert result.output.splitlines() == ["A  downloading, 37 %", "B  complete"]
 
 
 @pytest.mark.parametrize(("state", "status"), [("complete", 0), ("failed", 1), ("discarded", 1)])

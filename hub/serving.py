@@ -195,7 +195,7 @@ class Serving:
     def _gone(self, send: Send, error: HanError | None) -> None:
         """The radio has got rid of what the machine sent."""
         if isinstance(error, PayloadTooLong) and isinstance(send.command, ImageBlockResponse):
-            self._server.too_long(send.peer, len(send.command.data))
+            self._server.too_long(send, self._loop.time())
             self._settle()
         if send.tells_outcome:
             self._server.sent(send, error is None, self._loop.time())

@@ -128,6 +128,63 @@ class TransferAborted:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnAwaited:
+    """As many others download as may: this target is told to wait for its turn. Once per wait."""
+
+    peer: Eui64
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoreImagesNeeded:
+    """A target holds this image and needs others before it upgrades (REQUIRE_MORE_IMAGE)."""
+
+    peer: Eui64
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """A client is told to leave at least ``period`` seconds between two block requests."""
+
+    peer: Eui64
+    period: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPeriodFound:
+    """By its timing a client counts its minimum block period in this ``unit``: "ms" or "s"."""
+
+    peer: Eui64
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flooding:
+    """A client asks without end, and is answered more slowly: ``what`` it asks. Once until it calms down."""
+
+    peer: Eui64
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class AirSpent:
+    """The hub has used up its air time: whoever asks for octets is told to wait."""
+
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientIgnoresBlock:
+    """A client goes on asking for octets that its radio has acknowledged: blocks get ``size`` octets."""
+
+    peer: Eui64
+    image_id: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlockShrunk:
     """The radio could not carry a block to this target: from now on its blocks have ``size`` octets."""
 
@@ -167,6 +224,13 @@ Event = (
     | Paused
     | Resumed
     | TransferAborted
+    | TurnAwaited
+    | MoreImagesNeeded
+    | Paced
+    | BlockPeriodFound
+    | Flooding
+    | AirSpent
+    | ClientIgnoresBlock
     | BlockShrunk
     | Refused
     | PeerRefused

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from ota.errors import OurError
 from ota.eui64 import Eui64
 from ota.image import Header
-from ota.pacing import BlockSize, largest_block
+from ota.pacing import O_QPSK_2400, BlockSize, Phy, largest_block
 from ota.status import Status
 
 
@@ -38,6 +38,8 @@ class Offer:
     targets: frozenset[Eui64]
     activation: Activation
     begun: frozenset[Eui64] | None = None
+    upgrade_at: float | None = None
+    """Where the targets upgrade at once, but not before this time of the machine's clock."""
 
     @classmethod
     def of(
@@ -46,11 +48,12 @@ class Offer:
         targets: Iterable[Eui64],
         activation: Activation,
         begun: Iterable[Eui64] | None = None,
+        upgrade_at: float | None = None,
     ) -> Self:
         """Offer this file. Raises ImageFormatError if it has no OTA header."""
         known = None if begun is None else frozenset(begun)
         image_id, header = hashlib.sha256(data).hexdigest(), Header.parse(data)
-        return cls(image_id, data, header, frozenset(targets), activation, known)
+        return cls(image_id, data, header, frozenset(targets), activation, known, upgrade_at)
 
 
 BlockPeriodUnit = Literal["ms", "s", "probe"]
@@ -72,6 +75,7 @@ class DeviceSettings:
     block_period_unit: BlockPeriodUnit = "probe"
     acknowledged_blocks: bool | None = None
     stall_after: float | None = None
+    serves_pages: bool | None = None
 
     def __post_init__(self) -> None:
         if self.block_ceiling is not None:
@@ -113,6 +117,48 @@ class ServerSettings:
     air. Blocks that answer a page request never want one."""
     pause_wait: float = 60.0
     """A client that the user has paused is told to ask again after so long."""
+    serves_pages: bool = True
+    """Whether Image Page Requests are served. Without, a client falls back to blocks."""
+    page_window: int = 2
+    """How many blocks of a lone page may be in the dongle at a time: one on the air and one behind it."""
+    page_spacing: float = 0.0
+    """The least time between two blocks of a page, whatever the client asks for. One vendor's servers raise
+    it to 0.3 s; a device that cannot take blocks so fast says so in its request."""
+    downloads_at_once: int | None = None
+    """How many clients may download at a time; the others are told to wait for their turn. None: all."""
+    turn_wait: float = 60.0
+    """Whoever waits for its turn is told to ask again after so long."""
+    wait_at_most: float = 3600.0
+    """No client is told to wait longer: deployed ones cut it to an hour, and so does a good custom."""
+    air_time_per_hour: float | None = None
+    """Seconds for which the hub's radio may be on the air with blocks in any hour. None: as long as it takes.
+    Sub-GHz radios are Limited from 54 s on, and Critical from 75 s on."""
+    phy: Phy = O_QPSK_2400
+    """The radio for which the air time is counted."""
+    requests_per_second: int = 200
+    """A client that asks for octets more often floods: no 2.4 GHz channel carries so many exchanges."""
+    repeats_per_minute: int = 20
+    """A client that asks for the same octets more often floods: one that waits for answers asks every 3 s."""
+    queries_per_minute: int = 12
+    """A client that asks for the next image more often floods, and is answered so often."""
+    flood_wait: float = 5.0
+    """A client that floods with requests for octets is told to ask again after so long."""
+    repeats_before_smaller: int = 3
+    """A client that asks so often for octets that its radio has acknowledged gets smaller blocks."""
+    notify_type: int = 0
+    """The payload type of an Image Notify: 0 the jitter alone, 1 with the manufacturer, 2 and the image type,
+    3 and the version. In unicast they all mean the same."""
+    notify_jitter: int = 100
+    """1 to 100: of so many of a hundred devices a broadcast Image Notify wants a query at once."""
+    notify_by_broadcast: bool = False
+    """Whether a new offer is made known by one broadcast. Reminders, and targets that stay silent, are
+    spoken to one by one. A broadcast has no link key: Smart Energy devices may not believe it."""
+    countdown_at_most: float = 3600.0
+    """A target that is to upgrade later than so is told to wait, and told again: deployed clients cut a
+    longer countdown to this and upgrade early."""
+    utc: Callable[[float], int] | None = None
+    """Seconds since 2000-01-01 UTC at a time of the machine's. None: all times are told as delays, which
+    clients without a clock understand too."""
 
     def __post_init__(self) -> None:
         BlockSize(self.block_ceiling)
@@ -121,7 +167,34 @@ class ServerSettings:
         if self.nothing_for_you not in (Status.NO_IMAGE_AVAILABLE, Status.NOT_AUTHORIZED):
             raise OurError("a client without an image is answered NO_IMAGE_AVAILABLE or NOT_AUTHORIZED")
         if (
-            min(self.notify_every, self.notify_every_at_most, self.stall_after, self.pause_wait) <= 0
+            min(
+                self.notify_every,
+                self.notify_every_at_most,
+                self.stall_after,
+                self.pause_wait,
+                self.turn_wait,
+                self.wait_at_most,
+                self.flood_wait,
+                self.countdown_at_most,
+            )
+            <= 0
             or self.aborts_allowed < 1
         ):
             raise OurError("periods are longer than 0 s, and a client may abort at least once")
+        if self.page_spacing < 0 or (self.air_time_per_hour is not None and self.air_time_per_hour <= 0):
+            raise OurError("blocks of a page are 0 s or more apart, and an hour has more than 0 s of air")
+        if self.downloads_at_once is not None and self.downloads_at_once < 1:
+            raise OurError("at least one client may download at a time")
+        if (
+            min(
+                self.page_window,
+                self.requests_per_second,
+                self.repeats_per_minute,
+                self.queries_per_minute,
+                self.repeats_before_smaller,
+            )
+            < 1
+        ):
+            raise OurError("a window of a page and the allowances of a client are 1 or more")
+        if not (0 <= self.notify_type <= 3 and 1 <= self.notify_jitter <= 100):
+            raise OurError("an Image Notify has payload type 0 to 3 and a jitter of 1 to 100")

@@ -76,6 +76,11 @@ def answer(server: OtaServer, command, *, peer=PPMID, sequence=7, now=1.0):
     return sends[0].command
 
 
+def too_long(server: OtaServer, size: int) -> None:
+    """The radio cannot carry a block of this size to the PPMID."""
+    server.too_long(Send(PPMID, ImageBlockResponse(0x121D, 0x0084, 2, 0, bytes(size)), 7), 1.0)
+
+
 def told(server: OtaServer, command, *, peer=PPMID, now=1.0):
     """What the server tells on receiving this."""
     server.drain()
@@ -257,9 +262,10 @@ def test_a_refused_request_changes_nothing():
     assert TransferStarted(PPMID, ID, 0) in told(server, block_request(0))
 
 
-def test_a_page_request_is_not_supported_so_that_the_client_asks_for_blocks():
+def test_where_pages_are_not_served_the_client_is_told_to_ask_for_blocks():
     page = ImagePageRequest(0x121D, 0x0084, 2, 0, 32, 1024, 50)
-    assert answer(serving(), page) == DefaultResponse(0x04, Status.UNSUP_CLUSTER_COMMAND)
+    server = serving(ServerSettings(serves_pages=False))
+    assert answer(server, page) == DefaultResponse(0x04, Status.UNSUP_CLUSTER_COMMAND)
 
 
 def test_a_server_s_own_command_from_a_device_is_unsupported():
@@ -497,7 +503,7 @@ def test_a_client_that_falls_silent_is_told_of_once_and_notified_again():
 def test_a_block_too_long_for_the_radio_is_sent_again_smaller():
     server = serving()
     answer(server, block_request(65), sequence=9)
-    server.too_long(PPMID, 65)
+    too_long(server, 65)
     shrunk, send, served = server.drain()
     assert shrunk == BlockShrunk(PPMID, 56)
     assert send == Send(PPMID, ImageBlockResponse(0x121D, 0x0084, 2, 65, FILE[65:121]), 9)
@@ -508,7 +514,7 @@ def test_a_block_too_long_for_the_radio_is_sent_again_smaller():
 def test_blocks_shrink_for_the_one_device_alone():
     server = OtaServer(ServerSettings())
     server.offer(Offer.of(FILE, [PPMID, HCALCS], Activation.NOW), 0.0)
-    server.too_long(PPMID, 65)
+    too_long(server, 65)
     assert len(answer(server, block_request(0)).data) == 56
     assert len(answer(server, block_request(0), peer=HCALCS).data) == 65
 
@@ -516,7 +522,7 @@ def test_blocks_shrink_for_the_one_device_alone():
 def test_a_radio_that_carries_nothing_is_told_of_and_not_tried_for_ever():
     server = serving(ServerSettings(block_ceiling=8))
     answer(server, block_request(0))
-    server.too_long(PPMID, 8)
+    too_long(server, 8)
     assert [type(item) for item in server.drain()] == [Refused]
 
 
@@ -524,7 +530,7 @@ def test_a_block_too_long_of_an_image_that_is_gone_is_not_sent_again():
     server = serving()
     answer(server, block_request(0))
     server.withdraw(ID, 2.0)
-    server.too_long(PPMID, 65)
+    too_long(server, 65)
     assert server.drain() == [BlockShrunk(PPMID, 56)]
 
 

@@ -516,6 +516,21 @@ class Coordinator:
             error = failure
         then(error)
 
+    async def broadcast(self, cluster: int, zcl: bytes) -> None:
+        """Send a ZCL frame to every device that listens all the time, to whichever endpoint has the cluster.
+
+        Nobody shares a link key with all, so it travels under the network key alone; nobody acknowledges it.
+
+        Raises:
+            PayloadTooLong: it does not fit a frame; nothing was sent.
+            DeliveryFailed, RadioBusy, RadioGone: as `send`.
+        """
+        if len(zcl) > LARGEST_PAYLOAD:
+            raise PayloadTooLong(len(zcl), LARGEST_PAYLOAD)
+        stack = self._working()
+        with self._asking(stack, len(zcl)):
+            await stack.broadcast(cluster, zcl)
+
     async def _deliver(
         self,
         device: Admitted,

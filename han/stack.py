@@ -69,6 +69,7 @@ USED_CLUSTERS = (METERING_CLUSTER, KEY_ESTABLISHMENT_CLUSTER)
 
 COORDINATOR = 0x0000
 _ZDO_ENDPOINT = 0
+_ALL_ENDPOINTS = 0xFF
 _ZDO_RESPONSE = 0x8000
 _DEVICE_ANNCE = 0x0013
 
@@ -558,6 +559,25 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         outcome = _Outcome()
         self.post(nwk, endpoint, cluster, payload, outcome.hear, aps_ack=aps_ack, aps_security=aps_security)
         await outcome.future
+
+    def broadcast(self, cluster: int, payload: bytes) -> Awaitable[None]:
+        """Send one Smart Energy message to all that listen all the time; resolves once the dongle has it."""
+        everybody = zigpy.types.AddrModeAddress(
+            zigpy.types.AddrMode.Broadcast, zigpy.types.BroadcastAddress.RX_ON_WHEN_IDLE
+        )
+        sent: Awaitable[None] = self.send_packet(
+            zigpy.types.ZigbeePacket(
+                src=zigpy.types.AddrModeAddress(zigpy.types.AddrMode.NWK, COORDINATOR),
+                src_ep=ENDPOINT,
+                dst=everybody,
+                dst_ep=_ALL_ENDPOINTS,
+                tsn=self.get_sequence(),
+                profile_id=SMART_ENERGY_PROFILE,
+                cluster_id=cluster,
+                data=zigpy.types.SerializableBytes(payload),
+            )
+        )
+        return sent
 
     def send_long(
         self, nwk: int, endpoint: int, cluster: int, payload: bytes, *, aps_security: bool, block_size: int

@@ -68,6 +68,10 @@ class House(Protocol):
         """
         ...
 
+    async def broadcast(self, cluster: int, zcl: bytes) -> None:
+        """Send a ZCL frame to every device that listens all the time; returns when the radio has it."""
+        ...
+
     async def close(self) -> None:
         """Let go of the radio; the network stays."""
         ...

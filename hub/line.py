@@ -48,6 +48,7 @@ class Line:
         self._facts = facts
         self._house: House | None = None
         self._letters: dict[_Letter, None] = {}  # in order, as a set would not be
+        self._broadcasts: dict[asyncio.Task[None], None] = {}
         self._sequence = 0
         self._loop = asyncio.get_running_loop()
 
@@ -75,8 +76,16 @@ class Line:
         self._letters[letter] = None
         self._send(letter)
 
+    def broadcast(self, cluster: int, frame: bytes) -> None:
+        """Send a frame to every device that listens all the time, and go on."""
+        task = self._loop.create_task(self._broadcast(cluster, frame), name="frame to everybody")
+        self._broadcasts[task] = None  # the loop itself holds tasks only weakly
+        task.add_done_callback(self._broadcasts.pop)
+
     def stop(self) -> None:
         """Forget every frame that is still on its way."""
+        for task in self._broadcasts:
+            task.cancel()
         for letter in self._letters:
             if letter.way is not None:
                 letter.way.cancel()
@@ -107,3 +116,11 @@ class Line:
         del self._letters[letter]
         if letter.then is not None:
             letter.then(error)
+
+    async def _broadcast(self, cluster: int, frame: bytes) -> None:
+        try:
+            if self._house is None:
+                raise RadioGone("the hub has no radio at the moment")
+            await self._house.broadcast(cluster, frame)
+        except HanError as failure:
+            self._facts.say("hub", "line.failed", device="everybody", cluster=cluster, why=str(failure))

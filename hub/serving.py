@@ -25,16 +25,24 @@ from ota.commands import ImageBlockResponse
 from ota.errors import TheirError
 from ota.eui64 import Eui64
 from ota.server import (
+    EVERYBODY,
     Activation,
+    AirSpent,
     AlreadyRunning,
+    BlockPeriodFound,
     BlockServed,
     BlockShrunk,
+    ClientIgnoresBlock,
+    DeviceEvent,
     DeviceSettings,
     Event,
+    Flooding,
     HardwareMismatch,
+    MoreImagesNeeded,
     Notified,
     Offer,
     OtaServer,
+    Paced,
     Paused,
     PeerRefused,
     Refused,
@@ -47,6 +55,7 @@ from ota.server import (
     TransferInterrupted,
     TransferStalled,
     TransferStarted,
+    TurnAwaited,
     VersionSeen,
 )
 from ota.status import Status
@@ -187,8 +196,11 @@ class Serving:
 
     def _send(self, send: Send) -> None:
         sequence = self._line.next_sequence() if send.sequence is None else send.sequence
-        # A block that does not fit is made smaller: in fragments it would cost three frames for two.
         frame = encode_ota(send.command, sequence)
+        if send.peer == EVERYBODY:
+            self._line.broadcast(OTA_CLUSTER, frame)
+            return
+        # A block that does not fit is made smaller: in fragments it would cost three frames for two.
         then = partial(self._gone, send)
         self._line.post(send.peer, OTA_CLUSTER, frame, then, aps_ack=send.acknowledged, fragments=False)
 
@@ -209,6 +221,8 @@ class Serving:
             case VersionSeen(peer=peer, file_version=file_version):
                 self._say("ota.query", event, {"version": f"{file_version:08X}"})
                 self._listeners.version(peer, file_version)
+            case AirSpent(wait=wait):
+                self._facts.say("hub", "ota.air-spent", wait=wait)
             case TransferAborted(peer=peer, image_id=image):
                 self._conclude(peer, image, failed(ABORTED))
             case TransferCompleted() | AlreadyRunning() | HardwareMismatch() | TransferFailed():
@@ -257,7 +271,7 @@ class Serving:
             case TransferFailed(status=status):
                 return failed(f"the device ended with {status_name(status)}")
 
-    def _say(self, what: str, event: Event, fields: dict[str, Any]) -> None:
+    def _say(self, what: str, event: DeviceEvent, fields: dict[str, Any]) -> None:
         shown = {
             ("image" if name == "image_id" else name): status_name(value)
             if isinstance(value, Status)
@@ -284,6 +298,12 @@ _NAMES: dict[type[Any], str] = {
     Paused: "ota.paused",
     Resumed: "ota.resumed",
     BlockShrunk: "ota.shrunk",
+    ClientIgnoresBlock: "ota.block-ignored",
+    TurnAwaited: "ota.turn-awaited",
+    MoreImagesNeeded: "ota.more-images-needed",
+    Paced: "ota.paced",
+    BlockPeriodFound: "ota.block-period-found",
+    Flooding: "ota.flooding",
     Refused: "ota.refused",
     PeerRefused: "ota.peer-refused",
 }

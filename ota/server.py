@@ -32,6 +32,7 @@ from ota.server_events import (
     BlockServed,
     BlockShrunk,
     ClientIgnoresBlock,
+    DeviceEvent,
     Event,
     Flooding,
     HardwareMismatch,
@@ -67,6 +68,7 @@ __all__ = [
     "BlockServed",
     "BlockShrunk",
     "ClientIgnoresBlock",
+    "DeviceEvent",
     "DeviceSettings",
     "Event",
     "Flooding",
@@ -129,7 +131,7 @@ class OtaServer:
             self._fresh.append(target)
 
     def withdraw(self, image_id: str, now: float) -> None:  # noqa: ARG002 - machines are always told the time
-        """Offer this image no more. Whoever is in mid-download hears of it at its next request, or in a page."""
+        """Offer this image no more. Whoever is in mid-download hears so at its next request, or in a page."""
         for target in self._targets.withdraw(image_id):
             target.due = None
             self._octets.end(target, self._settings.preempted_answer)

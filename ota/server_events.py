@@ -210,7 +210,7 @@ class PeerRefused:
     status: Status
 
 
-Event = (
+DeviceEvent = (
     VersionSeen
     | Notified
     | TransferStarted
@@ -229,9 +229,12 @@ Event = (
     | Paced
     | BlockPeriodFound
     | Flooding
-    | AirSpent
     | ClientIgnoresBlock
     | BlockShrunk
     | Refused
     | PeerRefused
 )
+"""About one device."""
+
+Event = DeviceEvent | AirSpent
+"""Whatever the machine tells."""

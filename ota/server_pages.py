@@ -1,8 +1,8 @@
 """The pages of an image: each a stream of blocks that answers one Image Page Request.
 
 The blocks want no acknowledgement end to end; the client asks for those that stay away afterwards, one by
-one (ZCL7 11.13.7). Where the client wants them back to back, the radio sets the pace: a small window of them is
-in the dongle, and each one that has left makes room for the next.
+one (ZCL7 11.13.7). Where the client wants them back to back, the radio sets the pace: a small window of them
+is in the dongle, and each one that has left makes room for the next.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ class Device:
     def say(self, cluster: int, zcl: bytes) -> None:
         self.house.from_device(self.eui64, cluster, zcl)
 
-    def hear(self, cluster: int, zcl: bytes) -> None:
+    def hear(self, cluster: int, zcl: bytes, *, broadcast: bool = False) -> None:
         if self.is_asleep:
             return
         frame = ZclFrame.parse(zcl)
@@ -181,7 +181,7 @@ class Device:
         elif not frame.is_cluster_command and frame.command_id == 0:
             self._read(frame)
         else:
-            self.client.receive(decode_ota(frame), frame.sequence, self.now)
+            self.client.receive(decode_ota(frame), frame.sequence, self.now, broadcast=broadcast)
             self.settle()
 
     def _read(self, frame: ZclFrame) -> None:
@@ -376,6 +376,14 @@ class Radio:
         if self.house.dice.random() < self.house.loss or device.is_asleep:
             raise DeliveryFailed("no acknowledgement")
         device.hear(cluster, zcl)
+
+    async def broadcast(self, cluster, zcl) -> None:
+        if self.house.is_down or self.house.ears is not self.ears:
+            raise RadioGone("the dongle is gone")
+        await asyncio.sleep(TICK)
+        for device in self.house.devices.values():
+            if not device.is_asleep:
+                device.hear(cluster, zcl, broadcast=True)
 
     async def close(self) -> None:
         if self.house.ears is self.ears:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
+from collections import deque
 from collections.abc import Iterable
 from itertools import count
 from typing import Any
@@ -18,6 +19,9 @@ from ota.image import HardwareRange, Header, Image
 PPMID = Eui64.parse("00-DB-12-34-56-78-90-A4")
 HCALCS = Eui64.parse("00-DB-12-34-56-78-90-A5")
 GSME = Eui64.parse("00-DB-12-34-56-78-90-A1")
+
+FRAME_TIME = 0.006
+"""Seconds until a radio has got rid of a block."""
 
 RUNNING = device.Identity(0x121D, 0x0084, 0x00000001, 0x1150)
 SUITS_RUNNING = HardwareRange(0x1111, 0x1211)
@@ -85,6 +89,7 @@ class Pair:
             tuple[float, bool, Command]
         ] = []  # (when, from the server, what), delivered or not
         self._flying: list[tuple[float, int, bool, Command, int]] = []
+        self._leaving: deque[tuple[float, hub.Send, hub.OtaServer]] = deque()  # until the radio is rid of it
         self._order = count()
         self._server_sequence = count(100)
 
@@ -121,6 +126,8 @@ class Pair:
             if isinstance(item, hub.Send):
                 sequence = next(self._server_sequence) % 256 if item.sequence is None else item.sequence
                 self._fly(item.command, sequence, from_server=True)
+                if item.tells_outcome:
+                    self._leaving.append((self.now + FRAME_TIME, item, self.server))
             else:
                 self.heard.append(item)
 
@@ -135,6 +142,7 @@ class Pair:
         """Jump to the next thing that happens by ``until``. False if there is none."""
         self.exchange()
         times = [self._flying[0][0] if self._flying else None, self.client.timer(), self.server.timer()]
+        times.append(self._leaving[0][0] if self._leaving else None)
         due = [time for time in times if time is not None]
         if not due or min(due) > until:
             self.now = max(self.now, until)
@@ -143,6 +151,9 @@ class Pair:
         while self._flying and self._flying[0][0] <= self.now:
             _, _, from_server, command, sequence = heapq.heappop(self._flying)
             self._deliver(over_the_wire(command), sequence, from_server=from_server)
+        while self._leaving and self._leaving[0][0] <= self.now:
+            _, send, server = self._leaving.popleft()
+            server.sent(send, True, self.now)
         self.client.tick(self.now)
         self.server.tick(self.now)
         self.exchange()

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
-from ota import client_states
+from ota import client_states, server_states
 from ota.state_diagram import state_diagram
 
 README = Path(__file__).parents[2] / "README.md"
-MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {"client": client_states.TRANSITIONS}
+MACHINES: dict[str, Mapping[Enum, Mapping[Enum, Enum]]] = {
+    "client": client_states.TRANSITIONS,
+    "server": server_states.TRANSITIONS,
+}
 
 
 def redrawn(page: str) -> str:

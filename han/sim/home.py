@@ -22,7 +22,7 @@ from msgspec import Meta
 from han.security.errors import InstallCodeError
 from han.security.install_code import parse_install_code
 from han.sim.fault import Fault
-from han.sim.personality import Personality
+from han.sim.personality import Outcome, Personality
 from han.stub_clusters import StubCluster
 from ota.eui64 import Eui64
 
@@ -152,7 +152,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     (CBKE) under one of its cryptographic `suites` and protects what Smart Energy protects; one with ``none``
     does neither. Home Automation knows neither. `establishment` says how it conducts itself while it does the
     former. `stub_clusters` it serves besides what its kind does. `personality` is in which way its OTA client
-    is peculiar (`han.sim.personality`).
+    is peculiar (`han.sim.personality`), and what it `expects` is how an update of it has to end at best.
     """
 
     kind: Kind
@@ -185,6 +185,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     establishment: Conduct = Conduct.HONEST
     stub_clusters: tuple[StubCluster, ...] = ()
     personality: str = Personality.HONEST
+    expects: Outcome = Outcome.UPDATED
 
     def __repr__(self) -> str:
         return f"DeviceDescription({self.kind.value} {self.name!r} {self.eui64})"

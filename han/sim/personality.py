@@ -1,7 +1,7 @@
-"""The names of the ways in which a device's OTA client may be peculiar, as a home file chooses them.
+"""The names of the ways in which a device's OTA client may be peculiar, and of how an update of one may end.
 
-All but the first were met in the field, in other people's bug reports, or follow from what a widespread stack
-does. What each comes to is written in `han.sim.devices.personalities`.
+All personalities but the first were met in the field, in other people's bug reports, or follow from what a
+widespread stack does. What each comes to is written in `han.sim.devices.personalities`.
 """
 
 from __future__ import annotations
@@ -53,3 +53,16 @@ class Personality(StrEnum):
     KEEPS_OLD_VERSION = "keeps-old-version"
     OTHER_VERSION_ENCODING = "other-version-encoding"
     NO_VERSION_ATTRIBUTE = "no-version-attribute"
+
+
+class Outcome(StrEnum):
+    """How the update of a device ends, as far as anybody outside can tell."""
+
+    UPDATED = "updated"
+    """It told that it runs the new version."""
+    UNCHANGED = "unchanged"
+    """It took the new version, and runs another one."""
+    UNCONFIRMED = "unconfirmed"
+    """It took the new version; which one it runs cannot be found out."""
+    FAILED = "failed"
+    """It did not take the new version."""

@@ -26,7 +26,10 @@ _file = click.Path(dir_okay=False, path_type=Path)
     help="Share of serial writes that are damaged.",
 )
 @click.option(
-    "--home", default="demo", show_default=True, help="A home with the demo's devices: name or file."
+    "--home",
+    default="demo",
+    show_default=True,
+    help="A home, by name or file. In one without the demo's own devices, each is updated once.",
 )
 @click.option(
     "--image",

@@ -110,7 +110,7 @@ def perform(
     data = None if image is None else _checked(image)
     with ExitStack() as stack, exit_statuses():
         try:
-            described = _with_cast(home)
+            described = _described(home, data)
             if as_json and evidence is None:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gbhan-")))
                 places = scratch_places(scratch, capture=pcap, keys=keys, facts=facts)
@@ -141,11 +141,13 @@ def perform(
         raise SystemExit(1)
 
 
-def _with_cast(home: str) -> Home:
+def _described(home: str, image: bytes | None) -> Home:
     described = read_home(home)
     missing = sorted(CAST - {device.name for device in described.devices})
-    if missing:
-        raise HomeError(f"home {home!r} lacks devices that the story needs: {', '.join(missing)}")
+    if missing and image is not None:
+        raise HomeError(
+            f"home {home!r} lacks devices of the story in which an --image is given: {', '.join(missing)}"
+        )
     return described
 
 
@@ -163,6 +165,13 @@ def _print(report: Report, places: Places, *, to_json: bool, to_stderr: bool) ->
     click.echo(text if to_json else "\n".join(_summary(report, places)), err=to_stderr)
 
 
+def _devices(report: Report) -> Iterator[str]:
+    widest = max(len(row.name) for row in report.devices)
+    for row in report.devices:
+        versions = f"{row.version_before} -> {row.version_after or '?'}"
+        yield f"{row.name:<{widest}}  {row.outcome:<11}  {versions:<20}  {row.reason}".rstrip()
+
+
 def _summary(report: Report, places: Places) -> Iterator[str]:
     good = sum(row.ok for row in report.requests)
     yield ""
@@ -175,6 +184,8 @@ def _summary(report: Report, places: Places) -> Iterator[str]:
         verdict = "is the file served" if row.matches else "IS NOT THE FILE SERVED"
         digest = f"SHA-256 {row.sha256[:16]}..."
         yield f"From the capture: {row.file:<30} {row.bytes:>7} octets, {digest} {verdict}"
+    if report.devices:
+        yield from _devices(report)
     for promise in report.unmet:
         yield f"NOT KEPT: {promise}"
     yield f"Evidence:      {places.capture.parent}/ (capture, keys, facts, report, images)"

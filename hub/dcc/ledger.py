@@ -278,6 +278,7 @@ class _Entry:
             ok=result.is_success,
             version_before=part.version_before,
             version_after=told.version,
+            why=told.text,
         )
 
     def _tell(self, part: Part, event: str, *, code: str = "", text: str = "") -> None:

@@ -19,7 +19,9 @@ from hub.demo.evidence import Places
 from hub.demo.images import Supplier
 from hub.demo.report import Report
 from hub.demo.stage import Chance, Stage, open_stage, prepared_home
-from hub.demo.story import Story
+from hub.demo.story import CAST, Story
+from hub.demo.telling import Telling
+from hub.demo.updates import Updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Performance:
     Attributes:
         chance: seed and losses.
         places: where the evidence goes.
-        home: the house; it must have the devices of the demo's own.
+        home: the house. With the devices of the demo's own the demo's story is told; in any other one, every
+            device is updated.
         image: an upgrade file for the PPMID's first update, instead of a made one.
         listeners: called with every fact.
         follow: entered with the house before anything happens in it, and left when all is over.
@@ -41,6 +44,11 @@ class Performance:
     image: bytes | None = None
     listeners: tuple[Callable[[Fact], None], ...] = ()
     follow: Callable[[House], AbstractContextManager[None]] = lambda _: nullcontext()
+
+    @property
+    def has_cast(self) -> bool:
+        """Whether the devices of the demo's own story are there."""
+        return {device.name for device in self.home.devices} >= CAST
 
     async def run(self) -> Report:
         """Perform on the running (virtual) loop; the report's ``wall_seconds`` is left to the caller.
@@ -75,14 +83,14 @@ class Performance:
             house.write_keys(keys)
             files.enter_context(self.follow(house))
             async with open_stage(house, self.chance, report=report, facts=facts, supplier=supplier) as stage:
-                story = Story(stage, self.image)
+                story = Story(stage, ppmid_image=self.image) if self.has_cast else Updates(stage)
                 await story.run()
             report.virtual_seconds = round(loop.time(), 6)
             report.frames = capture.frames
         self._close(stage, story, report)
         return report
 
-    def _close(self, stage: Stage, story: Story, report: Report) -> None:
+    def _close(self, stage: Stage, story: Telling, report: Report) -> None:
         """Check the evidence against what was served, and write the rest of it."""
         finished = {row.image for row in report.requests if row.blocks and row.ok}
         served = [file for file in stage.files if file.image_id in finished]

@@ -19,6 +19,8 @@ class RequestRow(msgspec.Struct, kw_only=True):
     device_type: str
     image: str | None = None
     outcome: str | None = None
+    reason: str = ""
+    """Why it ended so, where anybody said why."""
     ok: bool = False
     version_before: str | None = None
     version_after: str | None = None
@@ -74,6 +76,25 @@ class RebuiltRow(msgspec.Struct, kw_only=True, frozen=True):
     matches: bool
 
 
+class DeviceRow(msgspec.Struct, kw_only=True, frozen=True):
+    """What became of one device's update, where the demo updates every device of a house."""
+
+    name: str
+    device: str
+    device_type: str
+    personality: str
+    outcome: str
+    """See `han.sim.personality.Outcome`."""
+    reason: str
+    """Why the outcome is what it is, where it is not "updated"."""
+    version_before: str
+    version_after: str | None
+    """What it runs now, as far as anybody could find out."""
+    expected: str
+    ok: bool
+    """Whether the outcome is the expected one."""
+
+
 class Report(msgspec.Struct, kw_only=True):
     """The demo's one JSON document."""
 
@@ -85,6 +106,8 @@ class Report(msgspec.Struct, kw_only=True):
     alerts: list[AlertRow] = msgspec.field(default_factory=list)
     preemptions: list[PreemptionRow] = msgspec.field(default_factory=list)
     retention: RetentionRow = msgspec.field(default_factory=RetentionRow)
+    devices: list[DeviceRow] = msgspec.field(default_factory=list)
+    """One for each device of a house that is not the demo's own."""
     rebuilt: list[RebuiltRow] = msgspec.field(default_factory=list)
     frames: int = 0
     hardware: str = "never run on hardware: the radio, the air and the devices are simulated"
@@ -171,7 +194,7 @@ class Collector:
         )
         if row is None:
             return
-        row.outcome, row.ok, row.ended_at = fact.outcome, fact.ok, fact.at
+        row.outcome, row.reason, row.ok, row.ended_at = fact.outcome, fact.why, fact.ok, fact.at
         row.version_before, row.version_after = fact.version_before, fact.version_after
         download = self._downloads.pop(fact.device, None) if self._open.get(fact.device) is row else None
         if download is not None and download.first is not None:

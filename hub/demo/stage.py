@@ -54,6 +54,10 @@ KEEP_ALIVE_BASE = 180
 """Minutes between two questions of a device whether the hub lives. At the usual ten, half of all the frames
 of those weeks would be such questions."""
 
+ADMISSION_ATTEMPTS, ADMISSION_PAUSE = 15, 25.0
+"""How often to ask for a device's admission, and how many seconds to wait in between. A dongle sends no more
+than a few broadcasts in nine seconds, and keeps the install codes of few devices for five minutes each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chance:
@@ -128,6 +132,7 @@ class Stage:
     addresses: dict[int, Eui64] = field(default_factory=dict)
     """Who had which network address; the hub tells."""
     _state: HubState | None = None
+    _admissions: dict[str, asyncio.Future[Response]] = field(default_factory=dict)
 
     @property
     def now(self) -> float:
@@ -166,14 +171,20 @@ class Stage:
             self.addresses[fact.nwk] = Eui64.parse(fact.device)
 
     async def admit(self, device: DeviceDescription) -> None:
-        """Ask the hub over MQTT to admit a device, as `gbhan join` does."""
-        request = JoinRequest(
-            device=str(device.eui64),
-            install_code=bytes(device.install_code).hex(),
-            device_type=device.kind.value,
-            **self._envelopes.stamp(),
-        )
-        await self._user.publish(messages.topic_of(self.hub_eui64, request), messages.encode(request))
+        """Ask the hub over MQTT to admit a device, as `gbhan join` does; again while its radio is busy."""
+        for _ in range(ADMISSION_ATTEMPTS):
+            request = JoinRequest(
+                device=str(device.eui64),
+                install_code=bytes(device.install_code).hex(),
+                device_type=device.kind.value,
+                key_establishment=device.establishes_keys,
+                **self._envelopes.stamp(),
+            )
+            answered = self._admissions[request.id] = self._loop.create_future()
+            await self._user.publish(messages.topic_of(self.hub_eui64, request), messages.encode(request))
+            if (await answered).code != "radio-down":
+                return
+            await asyncio.sleep(ADMISSION_PAUSE)
 
     @property
     def held_image(self) -> str | None:
@@ -187,6 +198,9 @@ class Stage:
     async def hear_response(self, _: str, payload: bytes) -> None:
         """Say what the hub answers to an admission."""
         response = messages.decode(payload, Response)
+        answered = self._admissions.pop(response.in_reply_to, None)
+        if answered is not None:
+            answered.set_result(response)
         self.facts.say("story", "join.answered", ok=response.ok, code=response.code, why=response.reason)
 
 

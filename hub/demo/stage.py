@@ -38,7 +38,7 @@ from hub.energy_service import EnergyServiceSettings
 from hub.flash import Flash
 from hub.house import coordinator_at
 from hub.hub import Bearings, Hub, HubSettings
-from hub.messages import Envelopes, HubState, JoinRequest, Response
+from hub.messages import Envelopes, HubState, JoinRequest, Response, TransferRequest
 from hub.mqtt import Mailbox, MailboxSettings
 from ota.eui64 import Eui64
 from ota.image import Header
@@ -185,6 +185,11 @@ class Stage:
             if (await answered).code != "radio-down":
                 return
             await asyncio.sleep(ADMISSION_PAUSE)
+
+    async def give_up(self, device: Eui64) -> None:
+        """Ask the hub over MQTT to end the device's download, as `gbhan transfer abort` does."""
+        request = TransferRequest(device=str(device), action="abort", **self._envelopes.stamp())
+        await self._user.publish(messages.topic_of(self.hub_eui64, request), messages.encode(request))
 
     @property
     def held_image(self) -> str | None:

@@ -68,13 +68,15 @@ class Updates(Telling):
             self._note(device, end)
 
     async def _ended(self, request_id: str) -> dict[object, DeviceOutcome]:
-        """How the request stands when all have come to an end, or nobody waits any longer."""
+        """How the request has ended for each device; for those that take too long the user ends it."""
         try:
             async with asyncio.timeout(PATIENCE):
-                outcome = await self.finished(request_id)
+                await self.finished(request_id)
         except TimeoutError:
-            outcome = self.stage.dsp.outcome(request_id)
-        return {device.device: device for device in outcome.devices}
+            for device in self.stage.dsp.outcome(request_id).devices:
+                if device.result is None:
+                    await self.stage.give_up(device.device)
+        return {device.device: device for device in (await self.finished(request_id)).devices}
 
     async def _follow_up(self, file: UpgradeFile, request_id: str, came: DeviceOutcome) -> _End:
         """Activate what waits for that, and find out what runs where nobody told."""

@@ -20,6 +20,7 @@ from ota.image import ImageKey
 from ota.status import Status
 
 SILENCE = 1800.0
+HOURS = 6 * 3600.0
 LONGEST_DELAY = 3600
 _VERSION_ATTRIBUTES = (0x0002, 0x0004)
 
@@ -33,7 +34,14 @@ class FindsImageInvalid(Peculiar):
 
 
 class MalformedAfterAbort(Peculiar):
-    """Does not know ABORT: answers it with MALFORMED_COMMAND and goes on asking."""
+    """Does not know ABORT: answers it with MALFORMED_COMMAND and goes on asking.
+
+    It is so slow that it gives its users reason for an ABORT.
+    """
+
+    def adapt(self, settings: ClientSettings) -> ClientSettings:
+        """Wait for hours between two blocks."""
+        return replace(settings, pause_between_blocks=HOURS)
 
     def hears(self, heard: Heard) -> None:
         """Complain about an ABORT."""

@@ -5,7 +5,7 @@ A command-line option wins over the file. What is written here and cannot be is 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,10 +23,14 @@ from hub.terms import Terms, check
 from hub.tunnels import TunnelSettings
 from ota.errors import OurError as OtaOurError
 from ota.eui64 import Eui64
+from ota.pacing import FSK_SUB_GHZ, O_QPSK_2400
 from ota.server import ServerSettings
 from ota.status import Status
 
 Seconds = Annotated[float, Meta(gt=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+_SERVER = ServerSettings()
 
 
 class ConfigError(OurError):
@@ -49,20 +53,85 @@ class DeviceSection(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[ota]``: see `ota.server.ServerSettings`."""
+    """``[ota]``: see `ota.server_settings.ServerSettings` for what each is, and why it is what it is.
 
-    block_ceiling: Annotated[int, Meta(ge=1, le=65)] = ServerSettings().block_ceiling
+    ``band`` is where the hub's radio is, for the count of its air time. ``times`` are told to clients as
+    delays, or as UTC for those that want it so.
+    """
+
+    block_ceiling: Annotated[int, Meta(ge=1, le=65)] = _SERVER.block_ceiling
     preempted_answer: Literal["abort", "no-image"] = "abort"
     nothing_for_you: Literal["no-image", "not-authorized"] = "no-image"
-    notify_every: Seconds = ServerSettings().notify_every
-    notify_every_at_most: Seconds = ServerSettings().notify_every_at_most
-    stall_after: Seconds = ServerSettings().stall_after
-    aborts_allowed: Annotated[int, Meta(ge=1)] = ServerSettings().aborts_allowed
-    reinstall: bool = False
-    hardware_version_needed: bool = False
-    acknowledged_blocks: bool = True
-    pause_wait: Seconds = ServerSettings().pause_wait
+    notify_every: Seconds = _SERVER.notify_every
+    notify_every_at_most: Seconds = _SERVER.notify_every_at_most
+    notify_type: Annotated[int, Meta(ge=0, le=3)] = _SERVER.notify_type
+    notify_jitter: Annotated[int, Meta(ge=1, le=100)] = _SERVER.notify_jitter
+    notify_by_broadcast: bool = _SERVER.notify_by_broadcast
+    stall_after: Seconds = _SERVER.stall_after
+    aborts_allowed: Positive = _SERVER.aborts_allowed
+    reinstall: bool = _SERVER.reinstall
+    hardware_version_needed: bool = _SERVER.hardware_version_needed
+    gbcs_wait: bool = _SERVER.gbcs_wait
+    acknowledged_blocks: bool = _SERVER.acknowledged_blocks
+    serves_pages: bool = _SERVER.serves_pages
+    page_window: Positive = _SERVER.page_window
+    page_spacing: Annotated[float, Meta(ge=0)] = _SERVER.page_spacing
+    downloads_at_once: Positive | None = _SERVER.downloads_at_once
+    pause_wait: Seconds = _SERVER.pause_wait
+    turn_wait: Seconds = _SERVER.turn_wait
+    wait_at_most: Seconds = _SERVER.wait_at_most
+    countdown_at_most: Seconds = _SERVER.countdown_at_most
+    times: Literal["delays", "utc"] = "delays"
+    air_time_per_hour: Seconds | None = _SERVER.air_time_per_hour
+    band: Literal["2.4-ghz", "sub-ghz"] = "2.4-ghz"
+    requests_per_second: Positive = _SERVER.requests_per_second
+    repeats_per_minute: Positive = _SERVER.repeats_per_minute
+    queries_per_minute: Positive = _SERVER.queries_per_minute
+    flood_wait: Seconds = _SERVER.flood_wait
+    repeats_before_smaller: Positive = _SERVER.repeats_before_smaller
     devices: tuple[DeviceSection, ...] = ()
+
+    def settings(self) -> ServerSettings:
+        """What the OTA machine makes of it.
+
+        Raises:
+            ConfigError: if values do not go together.
+        """
+        no_image = Status.NO_IMAGE_AVAILABLE
+        as_written = {
+            each.name: getattr(self, each.name)
+            for each in fields(ServerSettings)
+            if each.name not in ("preempted_answer", "nothing_for_you", "phy", "utc")
+        }
+        try:
+            return ServerSettings(
+                preempted_answer=Status.ABORT if self.preempted_answer == "abort" else no_image,
+                nothing_for_you=no_image if self.nothing_for_you == "no-image" else Status.NOT_AUTHORIZED,
+                phy=O_QPSK_2400 if self.band == "2.4-ghz" else FSK_SUB_GHZ,
+                **as_written,
+            )
+        except OtaOurError as error:
+            raise ConfigError(f"[ota] {error}") from None
+
+    def terms(self) -> dict[Eui64, Terms]:
+        """On what terms single devices are served.
+
+        Raises:
+            ConfigError: if a device is named twice, is none, or its terms cannot be kept.
+        """
+        terms: dict[Eui64, Terms] = {}
+        for each in self.devices:
+            try:
+                device = Eui64.parse(each.eui64)
+            except ValueError as error:
+                raise ConfigError(f"[[ota.devices]] eui64: {error}") from None
+            if device in terms:
+                raise ConfigError(f"[[ota.devices]] names {device} twice: put its terms into one section")
+            terms[device] = each.over(Terms())
+            objection = check(terms[device])
+            if objection is not None:
+                raise ConfigError(f"[[ota.devices]] {device}: {objection}")
+        return terms
 
 
 class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,21 +207,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             require_key_establishment=self.security.require_key_establishment, refusal=refusal
         )
 
-    def _terms(self) -> dict[Eui64, Terms]:
-        terms: dict[Eui64, Terms] = {}
-        for each in self.ota.devices:
-            try:
-                device = Eui64.parse(each.eui64)
-            except ValueError as error:
-                raise ConfigError(f"[[ota.devices]] eui64: {error}") from None
-            if device in terms:
-                raise ConfigError(f"[[ota.devices]] names {device} twice: put its terms into one section")
-            terms[device] = each.over(Terms())
-            objection = check(terms[device])
-            if objection is not None:
-                raise ConfigError(f"[[ota.devices]] {device}: {objection}")
-        return terms
-
     def settings(self) -> HubSettings:
         """What the hub makes of it.
 
@@ -165,28 +219,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             lets_go_by_itself=self.slot.lets_go_by_itself,
             equal_priority=LatestWins() if self.slot.equal_priority == "latest" else KeepTheWaiting(),
         )
-        no_image = Status.NO_IMAGE_AVAILABLE
-        try:
-            server = replace(
-                ServerSettings(),
-                block_ceiling=self.ota.block_ceiling,
-                preempted_answer=Status.ABORT if self.ota.preempted_answer == "abort" else no_image,
-                nothing_for_you=no_image if self.ota.nothing_for_you == "no-image" else Status.NOT_AUTHORIZED,
-                notify_every=self.ota.notify_every,
-                notify_every_at_most=self.ota.notify_every_at_most,
-                stall_after=self.ota.stall_after,
-                aborts_allowed=self.ota.aborts_allowed,
-                reinstall=self.ota.reinstall,
-                hardware_version_needed=self.ota.hardware_version_needed,
-                acknowledged_blocks=self.ota.acknowledged_blocks,
-                pause_wait=self.ota.pause_wait,
-            )
-        except OtaOurError as error:
-            raise ConfigError(f"[ota] {error}") from None
         return HubSettings(
             slot=slot,
-            server=server,
-            terms=self._terms(),
+            server=self.ota.settings(),
+            tells_utc=self.ota.times == "utc",
+            terms=self.ota.terms(),
             tunnels=TunnelSettings(),
             energy_service=EnergyServiceSettings(
                 keep_alive_base=self.energy_service.keep_alive_base,

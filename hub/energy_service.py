@@ -53,7 +53,8 @@ from han.zcl import (
 from ota.eui64 import Eui64
 from ota.status import Status
 
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""From here Zigbee counts the seconds of UTC."""
 _ZCL_VERSION: Final = 3
 _MAINS: Final = 0x01
 
@@ -173,7 +174,7 @@ class EnergyService:
         if cluster == BASIC_CLUSTER:
             return _BASIC
         if cluster == TIME_CLUSTER:
-            seconds = int((self._now() - _EPOCH).total_seconds())
+            seconds = int((self._now() - EPOCH).total_seconds())
             return _records((CURRENT_TIME, UTC_TIME, seconds), (TIME_STATUS, BITMAP8, settings.time_status))
         if cluster == KEEP_ALIVE_CLUSTER:
             return _records(

@@ -22,7 +22,7 @@ from hub.activation import Activation
 from hub.custody import Custody, Moment
 from hub.desk import Desk, Staff
 from hub.devices import Devices
-from hub.energy_service import EnergyService, EnergyServiceSettings
+from hub.energy_service import EPOCH, EnergyService, EnergyServiceSettings
 from hub.errors import SurroundingsError
 from hub.flash import Flash, FlashError
 from hub.house import Ears, House, OpenHouse
@@ -50,6 +50,8 @@ class HubSettings:
     tunnels: TunnelSettings = field(default_factory=TunnelSettings)
     energy_service: EnergyServiceSettings = field(default_factory=EnergyServiceSettings)
     questions: QuestionSettings = field(default_factory=QuestionSettings)
+    tells_utc: bool = False
+    """Whether devices are told times in UTC, as some want them, and not as delays."""
     terms: Mapping[Eui64, Terms] = field(default_factory=dict)
     """On what terms single devices are served; what is said on the running hub wins over it."""
     progress_every: float = 5.0
@@ -120,7 +122,10 @@ class Hub:
             report=self._outbox.put,
         )
         listeners = Listeners(self._transfers, self.devices.runs, self._concluded)
-        self._serving = Serving(settings.server, self.custody, self._line, self._facts, listeners)
+        server = settings.server
+        if settings.tells_utc:
+            server = replace(server, utc=lambda at: round((bearings.utc.at(at) - EPOCH).total_seconds()))
+        self._serving = Serving(server, self.custody, self._line, self._facts, listeners)
         self._orders = Orders(settings.terms, self.custody, self.devices, self._serving)
         self._activation = Activation(
             settings.tunnels,

@@ -246,7 +246,7 @@ class Serving:
                 transfers.became(peer, image, State.INTERRUPTED)
             case Paused(peer=peer, image_id=image):
                 transfers.became(peer, image, State.PAUSED)
-            case Resumed(peer=peer, image_id=image):
+            case Resumed(peer=peer, image_id=image) | TurnAwaited(peer=peer, image_id=image):
                 transfers.became(peer, image, State.WAITING)
             case _:
                 pass

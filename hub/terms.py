@@ -22,7 +22,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``block_ceiling``: octets of image in a block, at most. ``minimum_block_period``: seconds between two of
     its block requests, at least; 0: none. ``block_period_unit``: what it counts that period in, "probe" if
     that has to be found out. ``acknowledged_blocks``: whether blocks want an APS acknowledgement.
-    ``stall_after``: seconds of silence in mid-download until it counts as stalled.
+    ``stall_after``: seconds of silence in mid-download until it counts as stalled. ``serves_pages``: whether
+    its Image Page Requests are served.
     """
 
     block_ceiling: Ceiling | UnsetType | None = UNSET
@@ -30,6 +31,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     block_period_unit: PeriodUnit | UnsetType | None = UNSET
     acknowledged_blocks: bool | UnsetType | None = UNSET
     stall_after: Silence | UnsetType | None = UNSET
+    serves_pages: bool | UnsetType | None = UNSET
 
     def over(self, base: Terms) -> Terms:
         """These terms, and where they leave something out those of the base; null takes back what it has."""

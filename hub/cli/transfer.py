@@ -125,6 +125,7 @@ def abort(*, eui64: Eui64, mqtt: str, hub: Eui64 | None, insecure: str, as_json:
 @click.option("--block-period", type=BlockPeriod(), help="Between two of its requests: 250ms, 2s; 0: none.")
 @click.option("--period-unit", type=click.Choice(get_args(PeriodUnit)), help="What it counts the period in.")
 @click.option("--acks/--no-acks", default=None, help="Whether blocks want an APS acknowledgement.")
+@click.option("--pages/--no-pages", default=None, help="Whether its page requests are served.")
 @click.option("--stall-after", type=Duration(), help="Silence after which its download counts as stalled.")
 @click.option("--reset", is_flag=True, help="Take back whatever was said before, but for what is said now.")
 @_reach
@@ -135,6 +136,7 @@ def configure(
     block_period: float | None,
     period_unit: PeriodUnit | None,
     acks: bool | None,
+    pages: bool | None,
     stall_after: float | None,
     reset: bool,
     mqtt: str,
@@ -154,6 +156,7 @@ def configure(
         "block_period_unit": period_unit,
         "acknowledged_blocks": acks,
         "stall_after": stall_after,
+        "serves_pages": pages,
     }
     try:
         terms = msgspec.convert(

@@ -227,6 +227,7 @@ def test_a_refusal_is_said_in_the_hubs_words_and_exits_with_1(monkeypatch, actio
                 block_period_unit=None,
                 acknowledged_blocks=True,
                 stall_after=None,
+                serves_pages=None,
             ),
         ),
     ],

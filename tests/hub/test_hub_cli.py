@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import dataclasses
 import random
 
 import pytest
@@ -9,7 +10,7 @@ from hub_world import HUB, INSTALL_CODE, OTHER, PPMID, World
 
 from hub.cli import main
 from hub.cli.asking import ask
-from hub.config import Config, ConfigError
+from hub.config import Config, ConfigError, OtaSection
 from hub.disk import held_alone
 from hub.errors import OurError, SurroundingsError
 from hub.messages import DevicesRequest, HubState, JoinRequest, encode, topic
@@ -17,6 +18,8 @@ from hub.mqtt import MailboxSettings
 from hub.slot import LatestWins
 from hub.terms import Terms
 from ota.eui64 import Eui64
+from ota.pacing import FSK_SUB_GHZ
+from ota.server_settings import ServerSettings
 from ota.status import Status
 
 
@@ -210,6 +213,27 @@ def test_what_the_file_says_is_what_the_hub_does(tmp_path):
     assert config.mqtt.url == "mqtt://127.0.0.1:1999"
 
 
+def test_whatever_a_server_may_do_differently_can_be_written():
+    known = set(OtaSection.__struct_fields__) - {"devices", "band", "times"}
+    assert known == {each.name for each in dataclasses.fields(ServerSettings)} - {"phy", "utc"}
+    assert OtaSection().settings() == ServerSettings()
+
+
+def test_a_duty_cycle_is_counted_for_the_band_of_the_radio(tmp_path):
+    (tmp_path / "c.toml").write_text(
+        """
+        [ota]
+        band = "sub-ghz"
+        air_time_per_hour = 54
+        downloads_at_once = 2
+        times = "utc"
+        """
+    )
+    settings = Config.read(tmp_path / "c.toml").settings()
+    assert (settings.server.phy, settings.server.air_time_per_hour) == (FSK_SUB_GHZ, 54.0)
+    assert (settings.server.downloads_at_once, settings.tells_utc) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -219,6 +243,11 @@ def test_what_the_file_says_is_what_the_hub_does(tmp_path):
         ("[ota]\npreempted_answer = 'maybe'", "preempted_answer"),
         ("[network]\nchannel = 9", "channel"),
         ("[ota]\npause_wait = 0", "pause_wait"),
+        ("[ota]\nair_time_per_hour = 0", "air_time_per_hour"),
+        ("[ota]\ndownloads_at_once = 0", "downloads_at_once"),
+        ("[ota]\nnotify_type = 4", "notify_type"),
+        ("[ota]\nnotify_jitter = 0", "notify_jitter"),
+        ("[ota]\nband = 'long wave'", "band"),
         ("[[ota.devices]]\nblock_ceiling = 40", "eui64"),
         ("[[ota.devices]]\neui64 = 'upstairs'", "eui64"),
         ("[[ota.devices]]\neui64 = '00-DB-12-34-56-78-90-A4'\nblock_ceiling = 66", "block_ceiling"),

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from contextlib import AsyncExitStack
 from pathlib import Path
 
-from han.clock import Utc, run
+from han.clock import run
 from han.facts import Facts
-from han.sim.dongle.houses import forget_house, register_house
-from han.sim.house import House
 from hub.bench.download import Outcome, Stopwatch, overheard
+from hub.bench.head_end import Watch
 from hub.bench.setup import Setup
-from hub.bench.workplace import SETTLING, Watch
+from hub.bench.workplace import SETTLING, open_house
 from hub.bench.zigpy_peer import open_zigpy
-
-_ZIGPY_HOUSE = "bench-zigpy"
 
 
 def measure_zigpy(setup: Setup) -> Outcome:
@@ -25,27 +21,18 @@ def measure_zigpy(setup: Setup) -> Outcome:
 
 
 async def _zigpy(setup: Setup) -> Outcome:
-    loop = asyncio.get_running_loop()
-    facts = Facts(loop.time)
+    facts = Facts(asyncio.get_running_loop().time)
     stopwatch, watch = Stopwatch(), Watch(facts)
     facts.subscribe(stopwatch.hear)
     home = setup.home()
-    house = House(home, facts=facts, utc=Utc(loop).at)
-    house.run_on(loop)
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gbhan-bench-")))
-        stack.callback(house.stop)
-        register_house(_ZIGPY_HOUSE, house)
-        stack.callback(forget_house, _ZIGPY_HOUSE)
-        (device,) = home.devices
-        host = await stack.enter_async_context(
-            open_zigpy(f"sim://{_ZIGPY_HOUSE}", device, house.devices[device.name].power_on)
-        )
-        await asyncio.sleep(SETTLING)
+    (device,) = home.devices
+    with open_house(home, facts) as (house, url), tempfile.TemporaryDirectory(prefix="gbhan-bench-") as name:
+        async with open_zigpy(url, device, house.devices[device.name].power_on) as host:
+            await asyncio.sleep(SETTLING)
 
-        async def update() -> None:
-            await host.update(setup.image())
-            await watch.until(device.name, "ota.complete")
+            async def update() -> None:
+                await host.update(setup.image())
+                await watch.until(device.name, "ota.complete")
 
-        asked = await overheard(house, folder, update())
+            asked = await overheard(house, Path(name), update())
     return stopwatch.outcome(asked, 0)

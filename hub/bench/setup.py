@@ -5,16 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from han.sim.home import (
-    Certificate,
-    DeviceDescription,
-    DongleDescription,
-    Home,
-    InstallCode,
-    Kind,
-    Profile,
-    Quirks,
-)
+from han.sim.home import Home, Profile, parse_home
 from ota.elements import Element, Tag, build_elements
 from ota.eui64 import Eui64
 from ota.image import Header, Image
@@ -23,7 +14,7 @@ OLD, NEW = 0x00010000, 0x00020000
 MANUFACTURER, IMAGE_TYPE = 0x121D, 0x0084
 CHANNEL = 15
 _ELEMENT_HEADER = 6
-_INSTALL_CODE = InstallCode(bytes.fromhex("75288bc88fde9392165f3d8ccca3a7d7a6c0"))
+_INSTALL_CODE = "75288bc88fde9392165f3d8ccca3a7d7a6c0"
 _FIRST_EUI64 = 0x00DB_1234_5678_0000
 _EUI64S_OF_A_HOME = 0x100
 
@@ -64,31 +55,37 @@ class Setup:
 
     def home(self, number: int = 0) -> Home:
         """The house; those with different numbers share no address."""
+        return parse_home(self.toml(number).encode())
+
+    def toml(self, number: int = 0) -> str:
+        """The same as the text of a home file."""
         first = _FIRST_EUI64 + _EUI64S_OF_A_HOME * number
-        return Home(
-            name=f"bench-{number}",
-            channel=CHANNEL,
-            seed=self.seed + number,
-            dongle=DongleDescription(
-                eui64=Eui64(first), baud=self.baud, behaves=Quirks.PLAIN, key_table=max(16, self.devices)
-            ),
-            devices=tuple(
-                DeviceDescription(
-                    kind=Kind.PPMID,
-                    name=f"ppmid-{place}",
-                    eui64=Eui64(first + 1 + place),
-                    install_code=_INSTALL_CODE,
-                    manufacturer=MANUFACTURER,
-                    image_type=IMAGE_TYPE,
-                    file_version=OLD,
-                    profile=self.profile,
-                    certificate=Certificate.LAB if self.is_secured else Certificate.NONE,
-                    acknowledged=self.acknowledged,
-                    page_size=self.page,
-                    response_spacing=None if self.page is None else 0.0,
-                    first_query_within=1.0,
-                    join_retry=1.0,
-                )
-                for place in range(self.devices)
-            ),
-        )
+        lines = [
+            f'name = "bench-{number}"',
+            f"channel = {CHANNEL}",
+            f"seed = {self.seed + number}",
+            "[dongle]",
+            f'eui64 = "{Eui64(first)}"',
+            f"baud = {self.baud}",
+            'behaves = "plain"',
+            f"key_table = {max(16, self.devices)}",
+        ]
+        for place in range(self.devices):
+            lines += [
+                "[[devices]]",
+                'kind = "PPMID"',
+                f'name = "ppmid-{place}"',
+                f'eui64 = "{Eui64(first + 1 + place)}"',
+                f'install_code = "{_INSTALL_CODE}"',
+                f"manufacturer = {MANUFACTURER}",
+                f"image_type = {IMAGE_TYPE}",
+                f"file_version = {OLD}",
+                f'profile = "{self.profile.value}"',
+                f'certificate = "{"lab" if self.is_secured else "none"}"',
+                f"acknowledged = {str(self.acknowledged).lower()}",
+                "first_query_within = 1",
+                "join_retry = 1",
+            ]
+            if self.page is not None:
+                lines += [f"page_size = {self.page}", "response_spacing = 0"]
+        return "\n".join(lines)

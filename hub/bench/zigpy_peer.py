@@ -35,15 +35,15 @@ class ZigpyHost:
         self._app = app
         self._ieee = zigpy.types.EUI64.deserialize(device.eui64.wire)[0]
 
-    async def update(self, image: bytes) -> None:
-        """Run zigpy's OTA manager to its end.
+    async def update(self, image: bytes, progress: Callable[[int, int, float], None] | None = None) -> None:
+        """Run zigpy's OTA manager to its end; ``progress`` hears octets served, octets in all, and percent.
 
         Raises:
             SurroundingsError: if it does not end well.
         """
         about = BaseOtaImageMetadata(file_version=NEW, manufacturer_id=MANUFACTURER, image_type=IMAGE_TYPE)
         firmware = OtaImageWithMetadata(metadata=about, firmware=OTAImage.deserialize(image)[0])
-        status = await self._app.get_device(self._ieee).update_firmware(firmware)
+        status = await self._app.get_device(self._ieee).update_firmware(firmware, progress)
         if status is not foundation.Status.SUCCESS:
             raise SurroundingsError(f"zigpy's update ended with {status!r}")
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.bench.machine import describe_machine
-from hub.bench.measures import FULL_SIZE, KB, MEASURES, Scale
+from hub.bench.measures import MEASURES
 from hub.bench.rows import Row
+from hub.bench.scale import FULL_SIZE, KB, Scale
 from hub.cli.program import exit_statuses
 
 _NAMES = [measure.name for measure in MEASURES]

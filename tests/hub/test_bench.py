@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pstats
+import sys
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
-from hub.bench.measures import KB, MEASURES, Scale
+from han.sim.home import Profile
+from hub.bench.host import Errand, measure_host
+from hub.bench.measures import MEASURES
+from hub.bench.peer_measures import cost_rows
+from hub.bench.processes import run_program
 from hub.bench.rows import Row, at_least, at_most
+from hub.bench.scale import KB, Scale
+from hub.bench.setup import Setup
 from hub.cli.bench import bench
+from hub.errors import SurroundingsError
 
 FIELDS = ["name", "value", "unit", "reference", "reference_value", "ratio", "aim", "met"]
 SMALL = Scale(
-    image=8 * KB, peer_images=(4 * KB,), crowd_image=2 * KB, crowds=(1, 2, 3), crowd_is_secured=False
+    image=8 * KB,
+    peer_images=(4 * KB,),
+    herdsman_image=2 * KB,
+    host_image=4 * KB,
+    crowd_image=2 * KB,
+    crowds=(1, 2, 3),
+    crowd_is_secured=False,
 )
 
 
@@ -88,6 +104,43 @@ def test_zigpys_manager_downloads_the_same_image_on_the_same_air():
     assert ours.met
     assert ours.reference_value >= 4 * KB / 65
     assert theirs.reference_value >= 4 * KB / 50
+
+
+def test_herdsmans_absence_is_told_in_its_rows(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    rows = rows_of("herdsman")
+
+    assert [(row.value, row.met, row.aim) for row in rows] == [(None, None, 1)]
+    assert rows[0].unit == "Node.js is not installed"
+
+
+def test_the_best_of_ours_is_compared_with_the_best_of_theirs():
+    ours, theirs = {"by block": 4.0, "by page": 1.0}, {"by block": 2.0, "by page": 5.0}
+    best, *modes = cost_rows(ours, theirs)
+
+    assert (best.value, best.reference_value, best.ratio) == (1.0, 2.0, 2.0)
+    assert (best.aim, best.met) == (3, False)
+    assert "by page" in best.name
+    assert "by block" in best.reference
+    assert [row.ratio for row in modes] == [0.5, 5.0]
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize(("host", "profile"), [("ours", "smart-energy"), ("zigpy", "home-automation")])
+def test_a_hosts_own_processor_time_is_measured(host, profile):
+    spent = measure_host(host, Setup(size=1500, is_secured=False, profile=Profile(profile)))
+
+    assert 1000 < spent.octets < 1500
+    assert 0 < spent.cpu < 60
+    assert spent.per_octet == spent.cpu / spent.octets
+
+
+@pytest.mark.bench
+def test_a_host_that_finds_no_dongle_is_told_with_its_last_words():
+    errand = msgspec.json.encode(Errand(host="ours", radio="tcp://127.0.0.1:9", setup=Setup(size=1500)))
+
+    with pytest.raises(SurroundingsError, match="cannot be opened"):
+        asyncio.run(run_program(sys.executable, "-m", "hub.bench.host", errand.decode()))
 
 
 def test_the_rows_are_one_json_list_and_the_progress_is_elsewhere():

@@ -529,7 +529,7 @@ class Coordinator:
             raise PayloadTooLong(len(zcl), LARGEST_PAYLOAD)
         stack = self._working()
         with self._asking(stack, len(zcl)):
-            await stack.broadcast(cluster, zcl)
+            await stack.send_to_all(cluster, zcl)
 
     async def _deliver(
         self,

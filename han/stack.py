@@ -560,7 +560,7 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         self.post(nwk, endpoint, cluster, payload, outcome.hear, aps_ack=aps_ack, aps_security=aps_security)
         await outcome.future
 
-    def broadcast(self, cluster: int, payload: bytes) -> Awaitable[None]:
+    def send_to_all(self, cluster: int, payload: bytes) -> Awaitable[None]:
         """Send one Smart Energy message to all that listen all the time; resolves once the dongle has it."""
         everybody = zigpy.types.AddrModeAddress(
             zigpy.types.AddrMode.Broadcast, zigpy.types.BroadcastAddress.RX_ON_WHEN_IDLE

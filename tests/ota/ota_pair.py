@@ -73,10 +73,11 @@ class Pair:
         peer: Eui64 = PPMID,
         loss: float = 0.0,
         repeats: float = 0.0,
+        jitter: float = 0.01,
         seed: int = 1,
     ) -> None:
         self.dice = random.Random(seed)
-        self.loss, self.repeats = loss, repeats
+        self.loss, self.repeats, self.jitter = loss, repeats, jitter
         self.now = 0.0
         self.peer = peer
         self.client_settings = client or device.ClientSettings(first_query_within=1.0)
@@ -111,7 +112,11 @@ class Pair:
     def restart_client(self) -> None:
         """The device loses power and comes back as a new machine with what its flash held."""
         self.client = device.OtaClient(
-            self.client_settings, self.client.identity, random.Random(self.dice.random()), self.client.stored
+            self.client_settings,
+            self.client.identity,
+            random.Random(self.dice.random()),
+            self.client.stored,
+            self.client.aside,
         )
         self.client.start(self.now)
 
@@ -135,7 +140,7 @@ class Pair:
         self.crossed.append((self.now, from_server, command))
         for _ in range(2 if self.dice.random() < self.repeats else 1):
             if self.dice.random() >= self.loss:
-                at = self.now + self.dice.uniform(0.01, 0.02)
+                at = self.now + self.dice.uniform(0.01, 0.01 + self.jitter)
                 heapq.heappush(self._flying, (at, next(self._order), from_server, command, sequence))
 
     def step(self, until: float) -> bool:

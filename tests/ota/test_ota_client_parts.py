@@ -229,11 +229,17 @@ def test_both_files_reach_a_device_that_needs_both_through_the_true_server():
     pair.run_until(device.Activated)
     pair.run(1.0)
     assert pair.all(device.Activated) == [Activated(8, RADIO), Activated(2)]
-    assert {event.image_id for event in pair.all(hub.TransferCompleted)} >= {_id(RADIO_FILE)}
+    assert pair.all(hub.TransferFailed) == []
 
 
-def _id(data: bytes) -> str:
-    return hub.Offer.of(data, [], hub.Activation.NOW).image_id
+def test_a_file_for_one_device_alone_reaches_it_through_the_true_server():
+    data = upgrade_file(90, version=4, image_type=0xFFC1, destination=PPMID)
+    pair = Pair(identity=CONFIGURED)
+    pair.offer(data)
+    pair.client.start(0.0)
+    assert pair.run_until(device.Activated) == Activated(4, 0xFFC1)
+    assert pair.all(device.DownloadComplete)[0].data == data
+    assert len(pair.commands(QueryDeviceSpecificFileRequest)) == 1
 
 
 def test_a_file_for_this_device_alone_is_asked_for_by_its_address():

@@ -22,6 +22,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from han.chance import rebound_sources
@@ -161,7 +162,12 @@ class _JumpingSelector(selectors.DefaultSelector):
         super().__init__()
         self._loop = loop
         self._settle = settle
-        self._poll = super().select
+        poll: Any = getattr(self, "_selector", None)  # the kernel's object, where there is one
+        if isinstance(self, getattr(selectors, "EpollSelector", ())):
+            # Asked once for every event in a house: the call around it would cost four times the system call.
+            self._glance: Callable[[], object] = partial(poll.poll, 0, 1)
+        else:
+            self._glance = partial(super().select, 0)
         self._order: dict[int, int] = {}
         self._registered = 0
 
@@ -169,7 +175,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         """Whether no descriptor is ready, as far as one can tell without waiting."""
         if self._settle > 0 and len(self._order) > 1:
             return False
-        return not self._poll(0)
+        return not self._glance()
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:  # noqa: ANN401
         key = super().register(fileobj, events, data)
@@ -185,7 +191,7 @@ class _JumpingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if timeout == 0:
-            return self._in_order(ready)
+            return self._in_order(ready) if ready else ready
         if not ready and self._settle > 0 and len(self._order) > 1:
             ready = super().select(self._settle)
         if not ready and not self._loop.jump():

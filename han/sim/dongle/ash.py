@@ -58,6 +58,10 @@ class State(Enum):
     FAILED = "failed"
 
 
+# Names of their own, because reaching into an enumeration takes longer than the comparison.
+_BOOTING, _CONNECTED, _FAILED = State
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """The host sent this EZSP frame, in order and only once."""
@@ -138,7 +142,7 @@ class Ash:
     @property
     def window_open(self) -> bool:
         """Whether `send` would be taken now."""
-        return self.state is State.CONNECTED and len(self._outstanding) < self._settings.window
+        return self.state is _CONNECTED and len(self._outstanding) < self._settings.window
 
     @property
     def unacknowledged(self) -> list[bytes]:
@@ -175,10 +179,14 @@ class Ash:
 
     def feed(self, data: bytes, now: float) -> None:
         """Take octets from the line, however they are cut."""
-        if self.state is State.BOOTING:
+        if self.state is _BOOTING:
             return
         if XOFF in data or XON in data:
             data = self._flow_control(data, now)
+        if not self._partial and not self._spoilt and data.find(FLAG_OCTET) == len(data) - 1 >= 0:
+            # One whole frame, as hosts nearly always write them.
+            self._between_flags(data[:-1], spoilt=False, now=now)
+            return
         *frames, rest = data.split(FLAG_OCTET)
         for piece in frames:
             self._partial += piece
@@ -260,7 +268,7 @@ class Ash:
     def _frame(self, control: int, field: bytes, now: float) -> None:
         if control == RST and not field:
             self._output.append(ResetAsked())
-        elif self.state is State.FAILED:
+        elif self.state is _FAILED:
             self._output.append(ash_frames.error_frame(self._failure))
         elif not control & 0x80:
             self._acknowledged(control & 7, now)
@@ -321,7 +329,10 @@ class Ash:
 
     def _change_ack_time(self, wanted: float) -> None:
         settings = self._settings
-        self._ack_time = min(max(wanted, settings.ack_time_least), settings.ack_time_most)
+        if wanted < settings.ack_time_least:
+            self._ack_time = settings.ack_time_least
+        else:
+            self._ack_time = min(wanted, settings.ack_time_most)
 
     def _put_data(self, frame: _Outstanding, *, again: bool) -> None:
         self._ack_due = None

@@ -41,22 +41,23 @@ class Port:
         zcl: bytes,
         on_sent: Callable[[bool], None] | None = None,
         *,
+        destination: int = COORDINATOR,
         endpoint: int | None = None,
         in_plain: bool = False,
         acknowledged: bool = True,
     ) -> None:
         """Send a frame; ``on_sent`` hears once whether it was ``acknowledged`` end to end.
 
-        Without that, it hears whether it has left. The frame goes to ``endpoint``, or else to that of the
-        hub's OTA server. ``in_plain`` leaves APS security out whatever the cluster: so one says that one
-        refuses.
+        Without that, it hears whether it has left. The frame goes to the hub, to ``endpoint`` or else to that
+        of its OTA server. ``in_plain`` leaves APS security out whatever the cluster: so one says that one
+        refuses, to others than the hub too.
         """
         secured = self.protects and cluster in PROTECTED_CLUSTERS and not in_plain
         if secured and not self.is_keyed:
             self._fail("no link key has been established yet", cluster, on_sent)
             return
         request = SendRequest(
-            COORDINATOR,
+            destination,
             self.profile,
             cluster,
             ENDPOINT,

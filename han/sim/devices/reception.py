@@ -1,7 +1,8 @@
 """What a device does with each message that its endpoint receives, and what it answers if it is for nobody.
 
-Only the hub is listened to. A frame without a whole header is dropped; a command that cannot be read or is
-not known is answered with a Default Response, unless it came as a broadcast or is itself one.
+Only the hub is listened to; others that would serve images hear NOT_AUTHORIZED. A frame without a whole
+header is dropped; a command that cannot be read or is not known is answered with a Default Response, unless
+it came as a broadcast or is itself one.
 
 A device with a certificate takes messages of protected clusters only under an established link key. Another
 one is dropped and answered NOT_AUTHORIZED, in plain, so that a sender without a key can read it (SE 1.4,
@@ -73,6 +74,7 @@ class Reception:
         """Take an APS message for one of the device's endpoints."""
         if received.source != COORDINATOR or received.profile != self._port.profile:
             self._drop(f"a message of profile {received.profile:#06x} from {received.source:#06x}")
+            self._turn_away(received)
             return
         try:
             frame = ZclFrame.parse(received.payload)
@@ -87,15 +89,32 @@ class Reception:
             return
         if self._smart_energy is not None and self._smart_energy.receive(received.cluster, frame):
             return
-        if frame.is_cluster_command and received.cluster == OTA_CLUSTER:
-            self._ota_command(frame, broadcast=received.broadcast)
-            return
         try:
-            self._other_command(received.cluster, frame)
+            if frame.is_cluster_command and received.cluster == OTA_CLUSTER:
+                self._ota_command(frame, broadcast=received.broadcast)
+            else:
+                self._other_command(received.cluster, frame)
         except TheirError as error:
             self._drop(str(error))
             if not received.broadcast and not _is_default_response(frame):
                 self._port.send(received.cluster, default_response(frame, error.status))
+
+    def _turn_away(self, received: Received) -> None:
+        """Tell another node that it is not whom this device takes images from. An Image Notify may pass."""
+        if received.cluster != OTA_CLUSTER or received.profile != self._port.profile or received.broadcast:
+            return
+        try:
+            frame = ZclFrame.parse(received.payload)
+        except TheirError:
+            return
+        if frame.is_cluster_command and frame.command_id != ImageNotify.COMMAND_ID:
+            self._port.send(
+                OTA_CLUSTER,
+                default_response(frame, Status.NOT_AUTHORIZED),
+                destination=received.source,
+                endpoint=received.source_endpoint,
+                in_plain=True,
+            )
 
     def _lacks_protection(self, received: Received, frame: ZclFrame) -> bool:
         port = self._port
@@ -126,9 +145,13 @@ class Reception:
             self._establishment.renew()
 
     def _ota_command(self, frame: ZclFrame, *, broadcast: bool) -> None:
+        if not frame.from_server:
+            raise TheirError("there is no OTA server here", Status.UNSUP_CLUSTER_COMMAND)
         try:
             command = decode_ota(frame)
         except OtaTheirError as error:
+            if frame.manufacturer is not None:
+                raise TheirError(str(error), error.status) from error  # its answer names the manufacturer too
             self._firmware.malformed_command(frame.command_id, frame.sequence, error, broadcast=broadcast)
             return
         if isinstance(command, ImageNotify) and not self._heeds_notify:

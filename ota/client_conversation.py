@@ -39,11 +39,6 @@ class Conversation:
         self._then: Callable[[float], None] = _nothing
         self._out: list[Send | Event] = []
 
-    @property
-    def awaits(self) -> int | None:
-        """The id of the command that would answer the open question."""
-        return self._awaits
-
     def ask(self, command: Command, answer_id: int, *, acknowledged: bool = True) -> None:
         """Send a request with a fresh sequence number; only its own answer will do."""
         self.sequence = (self.sequence + 1) & 0xFF

@@ -89,18 +89,12 @@ class Fetch:
         self._talk.tell(DownloadStarted(self._flash.key, self._flash.size, len(self._flash.data)))
         self._ask(now)
 
-    def stop(self) -> None:
-        """No octet is wanted any more."""
-        self._page = None
-
     def block(self, block: ImageBlockResponse, sequence: int, now: float) -> Status:
         """Take a block; the status that its sender deserves."""
         flash = self._flash
         if self._page is not None:
             return self._page_block(self._page, block, sequence, now)
-        if not self._talk.is_answer(0x05, sequence):
-            return Status.SUCCESS
-        if not self._is_ours(block):
+        if not self._talk.is_answer(block.COMMAND_ID, sequence) or not self._is_ours(block):
             return Status.SUCCESS
         at = len(flash.data)
         if block.file_offset != at:

@@ -98,11 +98,6 @@ class StoredDownload:
     size: int
     data: bytes
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return len(self.data) == self.size
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from house_keys import HubKeys
 
@@ -57,6 +58,10 @@ from ota.status import Status
 NETWORK_KEY = bytes(range(0xA0, 0xB0))
 HUB_ENDPOINT = 3
 _READ_ATTRIBUTES = 0x00
+
+
+def _ignore(status: SendStatus) -> None:
+    """What becomes of a frame matters to nobody."""
 
 
 @dataclass
@@ -150,27 +155,42 @@ class PlainHub:
         self.send(nwk, TUNNELLING_CLUSTER, encode_tunnel(command, self.sequence(sequence)))
 
     def send(
-        self, nwk: int, cluster: int, zcl: bytes, on_sent: Callable[[SendStatus], object] = lambda _: None
+        self,
+        nwk: int,
+        cluster: int,
+        zcl: bytes,
+        on_sent: Callable[[SendStatus], object] = _ignore,
+        *,
+        acknowledged: bool = True,
     ) -> None:
         """Send any ZCL frame to a device's endpoint 1."""
         secured = cluster in PROTECTED_CLUSTERS and self.node.eui64_of(nwk) in self.keys.keyed
-        self.send_as_is(nwk, cluster, zcl, on_sent, aps_security=secured)
+        self.send_as_is(nwk, cluster, zcl, on_sent, aps_security=secured, acknowledged=acknowledged)
 
     def send_as_is(
         self,
         nwk: int,
         cluster: int,
         zcl: bytes,
-        on_sent: Callable[[SendStatus], object] = lambda _: None,
+        on_sent: Callable[[SendStatus], object] = _ignore,
         *,
         aps_security: bool,
+        acknowledged: bool = True,
     ) -> None:
         """Send a ZCL frame, protected or not, whatever the rules say; without power nothing goes out."""
         if not self.node.is_up:
             return
-        self.node.send(
-            SendRequest(nwk, self.profile, cluster, HUB_ENDPOINT, 1, zcl, aps_security=aps_security), on_sent
+        request = SendRequest(
+            nwk,
+            self.profile,
+            cluster,
+            HUB_ENDPOINT,
+            1,
+            zcl,
+            aps_ack=acknowledged,
+            aps_security=aps_security,
         )
+        self.node.send(request, on_sent)
 
     def sequence(self, known: int | None = None) -> int:
         """A new ZCL sequence number, or the one that is known."""
@@ -237,7 +257,9 @@ class PlainHub:
             if isinstance(item, Send):
                 nwk = self.node.address_of(item.peer)
                 assert nwk is not None
-                self.send(nwk, OTA_CLUSTER, encode_ota(item.command, self.sequence(item.sequence)))
+                octets = encode_ota(item.command, self.sequence(item.sequence))
+                on_sent = partial(self._has_left, item) if item.tells_outcome else _ignore
+                self.send(nwk, OTA_CLUSTER, octets, on_sent, acknowledged=item.acknowledged)
             else:
                 self.events.append(item)
         if self._timer is not None:
@@ -245,6 +267,10 @@ class PlainHub:
             self._timer = None
         if (when := self.server.timer()) is not None:
             self._timer = self.timeline.at(when, self._woken)
+
+    def _has_left(self, item: Send, status: SendStatus) -> None:
+        self.server.sent(item, status is SendStatus.OK, self.timeline.now)
+        self._settle()
 
     def _woken(self) -> None:
         self._timer = None

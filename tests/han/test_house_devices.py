@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from zlib import crc32
 
 import msgspec
@@ -158,16 +159,41 @@ def test_a_download_goes_on_where_the_power_failed(world):
     assert before == 100
 
 
-def test_a_device_that_asks_for_pages_takes_an_image_whether_the_hub_knows_pages_or_not():
+def paging(*, loss: float = 0.0) -> World:
+    """A PPMID that asks for pages, and its hub."""
     home = read_home("demo")
     ppmid = msgspec.structs.replace(home.devices[0], page_size=520, response_spacing=0.0)
-    world = World(msgspec.structs.replace(home, devices=(ppmid,)))
+    world = World(msgspec.structs.replace(home, devices=(ppmid,)), loss=loss)
     world.move_in()
-    data = image_for(world, ppmid.name, version=NEW)
-    world.hub.offer(data, ppmid.name)
-    world.run_until("device.activated", ppmid.name)
+    return world
 
-    assert sum(block.size for block in world.said("ota.block", ppmid.name)) == len(data)
+
+@pytest.mark.parametrize("loss", [0.0, 0.2])
+def test_a_device_that_asks_for_pages_takes_an_image_over_real_frames_on_a_bad_air_too(loss):
+    world = paging(loss=loss)
+    data = image_for(world, "ppmid", version=NEW, size=8000)
+    world.hub.offer(data, "ppmid")
+    world.run_until("device.activated", "ppmid")
+
+    assert world.said("ota.complete", "ppmid")[-1].image == sha256(data).hexdigest()
+    assert sum(block.size for block in world.said("ota.block", "ppmid")) == len(data)
+    assert not world.said("ota.fell-back", "ppmid")
+
+
+def test_a_power_cut_in_mid_page_costs_no_more_than_what_was_not_stored():
+    world = paging()
+    data = image_for(world, "ppmid", version=NEW, size=8000)
+    world.hub.offer(data, "ppmid")
+    while len(world.said("ota.block", "ppmid")) < 30:
+        world.run(0.01)
+    last = world.said("ota.block", "ppmid")[-1]
+    world["ppmid"].power_off()
+    world.run(30.0)
+    world["ppmid"].power_on()
+    world.run_until("device.activated", "ppmid")
+
+    assert world.said("ota.started", "ppmid")[-1].offset == last.offset + last.size
+    assert world.said("ota.complete", "ppmid")[-1].image == sha256(data).hexdigest()
 
 
 def with_parts(*, together: bool) -> World:

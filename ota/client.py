@@ -379,7 +379,7 @@ class OtaClient:
             self._flash.drop()
             self._talk.tell(Aborted(Status.INVALID_IMAGE))
             self._over(now)
-        elif self._settings.upgrades_together and len(self._search.missing) > 1:
+        elif self._settings.upgrades_together and len(self._search.wanted) > 1:
             self._talk.tell(MoreNeeded(key, bytes(self._flash.data)))
             self._flash.set_aside()
             self._standing.move(Signal.MORE_NEEDED)

@@ -9,7 +9,7 @@ from ota.client_conversation import Conversation
 from ota.client_events import Queried
 from ota.client_flash import Flash
 from ota.client_settings import ClientSettings, Identity, Part
-from ota.client_states import BUSY, Standing
+from ota.client_states import BUSY, HOLDS_IMAGE, Standing
 from ota.commands import (
     ANY_IMAGE_TYPE,
     ANY_MANUFACTURER,
@@ -52,8 +52,14 @@ class Search:
         """The part that was asked for last."""
 
     @property
-    def missing(self) -> list[Part]:
-        """The parts that the device wants a file for: all, or those whose file is not set aside yet."""
+    def wanted(self) -> list[Part]:
+        """The parts that the device wants a file for: all, or those whose file is not set aside yet.
+
+        While it holds an image, it asks for a newer one of the same kind alone: another would take its place.
+        """
+        if self._standing.state in HOLDS_IMAGE:
+            held = {key.image_type for key in self._flash.keys}
+            return [part for part in self.identity.all_parts if part.image_type in held]
         here = {file.key.image_type for file in self._flash.aside}
         return [part for part in self.identity.all_parts if part.image_type not in here]
 
@@ -65,7 +71,7 @@ class Search:
     def begin(self, now: float) -> None:
         """Ask for the first part."""
         self._talk.errors = 0
-        self._round = self.missing
+        self._round = self.wanted
         self._next(now)
 
     def nothing(self, now: float) -> None:
@@ -86,9 +92,7 @@ class Search:
             return False
         if notify.manufacturer not in (None, ANY_MANUFACTURER, us.manufacturer):
             return False
-        parts = [
-            part for part in self.missing if notify.image_type in (None, ANY_IMAGE_TYPE, part.image_type)
-        ]
+        parts = [part for part in self.wanted if notify.image_type in (None, ANY_IMAGE_TYPE, part.image_type)]
         known = {part.file_version for part in parts} | {key.file_version for key in self._flash.keys}
         if not parts or notify.file_version in known:
             return False

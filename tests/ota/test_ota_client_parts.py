@@ -215,9 +215,20 @@ def test_a_newer_file_for_a_device_that_holds_all_makes_it_begin_anew():
     bench.hears(UpgradeEndResponse(0xFFFF, 0xFFFF, 0xFFFFFFFF, WAIT, WAIT))
     assert bench.told == [WaitingToActivate(RADIO_KEY)]
     bench.wait()
-    assert bench.asked == ASK_RADIO
+    assert bench.hears(NOTHING) == [ASK_RADIO]
     bench.hears(QueryNextImageResponse(Status.SUCCESS, 0x121D, RADIO, 9, len(RADIO_FILE)))
     assert (bench.client.state, bench.client.aside) == (State.DOWNLOADING, ())
+
+
+def test_a_part_s_file_never_takes_the_place_of_the_firmware_that_waits_for_its_command():
+    bench = parts(out_of_band_only=True)
+    bench.hears(OFFERED)
+    takes(bench, FILE, KEY)
+    bench.hears(UpgradeEndResponse(0xFFFF, 0xFFFF, 0xFFFFFFFF, WAIT, WAIT))
+    bench.wait()
+    assert bench.asked == ASK_OWN
+    assert bench.hears(NOTHING) == [], "nobody is asked for the other part"
+    assert bench.client.held == KEY
 
 
 def test_both_files_reach_a_device_that_needs_both_through_the_true_server():

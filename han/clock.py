@@ -111,7 +111,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         while agenda:
             while scheduled and scheduled[0].cancelled():
                 self._drop_cancelled(scheduled)
-            due, _, simulation = agenda[0]
+            entry = agenda[0]
+            due, _, simulation = entry
             if scheduled and scheduled[0].when() <= due + RESOLUTION:
                 break
             self._now = max(self._now, due)
@@ -120,9 +121,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             except Exception as error:  # noqa: BLE001 - as for any callback of a loop
                 self.call_exception_handler({"message": "Exception in a simulation", "exception": error})
                 following = simulation.timer()
-            if following is not None and len(agenda) == 1 and agenda[0][2] is simulation:
-                # What `plan` would do, for the usual case of one house: this is done for every event in it.
-                agenda[0] = self._planned[simulation] = (following, agenda[0][1], simulation)
+            if following is not None and agenda and agenda[0] is entry:
+                # What `plan` would do, in fewer steps: this is done for every event in every house.
+                entry = self._planned[simulation] = (following, entry[1], simulation)
+                if len(agenda) == 1 or entry < agenda[1]:
+                    agenda[0] = entry
+                else:
+                    del agenda[0]
+                    insort(agenda, entry)
             else:
                 self.plan(simulation, following)
             is_stopping: bool = self._stopping  # type: ignore[attr-defined] # not in the stub

@@ -71,6 +71,8 @@ class Neighbours:
 
     def __init__(self, age_limit: float = 0.0) -> None:
         self._age_limit = age_limit
+        # In the order in which they were heard last: with more devices around than rows, nearly every frame
+        # makes the longest silent one give way, and a search for it would grow with the table.
         self._rows: dict[int, Neighbour] = {}
 
     def __len__(self) -> int:
@@ -90,17 +92,19 @@ class Neighbours:
 
     def hear(self, nwk: int, lqi: int, now: float) -> Neighbour:
         """A frame came straight from this neighbour."""
-        row = self._rows.get(nwk)
+        rows = self._rows
+        row = rows.pop(nwk, None)
         if row is None:
-            if len(self._rows) >= CAPACITY:
-                del self._rows[min(self._rows, key=lambda each: self._rows[each].heard_at)]
-            row = self._rows[nwk] = Neighbour(lqi, now)
+            if len(rows) >= CAPACITY:
+                del rows[next(iter(rows))]
+            row = Neighbour(lqi, now)
             row.is_router = nwk == COORDINATOR
         elif row.lqi != lqi or row.failures:
             row.lqi = lqi
             row.failures = 0
             row.settle()
         row.heard_at = now
+        rows[nwk] = row
         return row
 
     def hear_link_status(self, nwk: int, status: LinkStatus, us: int) -> None:

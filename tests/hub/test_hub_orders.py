@@ -15,6 +15,7 @@ from hub_world import GSME, HCALCS, HUB, OTHER, PPMID, World, image_for, image_i
 from hub.hub import HubSettings
 from hub.messages import ConfigureRequest, DevicesRequest, Response, TransferRequest, topic
 from hub.terms import Terms
+from ota.server_settings import ServerSettings
 
 SIZE = 40_000
 
@@ -300,3 +301,30 @@ async def test_the_image_id_of_an_aborted_download_stands_in_its_alert(tmp_path)
         await order(world, "abort")
         alert = await world.head_end.alert("0x8F89", PPMID, response=3)
         assert alert.image_id == image_id(image_for("PPMID", size=SIZE))
+
+
+async def test_a_device_is_slowed_down_in_mid_download_and_let_go_again(tmp_path):
+    async with home(tmp_path, PPMID) as world:
+        await half_way(world)
+        assert (await configure(world, minimum_block_period=0.5, block_period_unit="ms")).ok
+        await asyncio.sleep(5.0)
+        before = blocks(world)
+        await asyncio.sleep(20.0)
+        assert 30 <= blocks(world) - before <= 41
+        reported = [each for each in world.head_end.progress if each.state == "downloading"][-1]
+        assert reported.octets_per_second < 1500
+        assert (await configure(world, minimum_block_period=0.0)).terms.minimum_block_period == 0.0
+        await ends_well(world)
+
+
+async def test_whoever_has_to_wait_for_its_turn_is_shown_as_waiting_and_gets_it(tmp_path):
+    settings = HubSettings(server=ServerSettings(downloads_at_once=1))
+    async with home(tmp_path, PPMID, OTHER, settings=settings) as world:
+        await world.head_end.offer(image_for("PPMID", size=SIZE), PPMID, OTHER)
+        await world.head_end.when(lambda: world.head_end.progress)
+        await asyncio.sleep(5.0)
+        states = {device: await state(world, device) for device in (PPMID, OTHER)}
+        assert sorted(states.values()) == ["downloading", "waiting"]
+        assert len([fact for fact in world.told if fact.what == "ota.turn-awaited"]) == 1
+        await ends_well(world)
+        await ends_well(world, OTHER)

@@ -40,6 +40,7 @@ class Transfers:
         self._envelopes = envelopes
         self._report = report
         self._meters = Meters(every)
+        self._requests: dict[Eui64, str] = {}
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._armed_for: float | None = None
@@ -49,6 +50,7 @@ class Transfers:
         for each in to:
             state = State.PAUSED if each.is_paused else _STATES[each.fate]
             self._meters.offered(each.device, held.image_id, held.size, state)
+            self._requests[each.device] = each.request_id
 
     def served(self, device: Eui64, image_id: str, offset: int, size: int) -> None:
         """A block of so many octets went out."""
@@ -74,6 +76,7 @@ class Transfers:
     def removed(self, device: Eui64) -> None:
         """The device is in this HAN no more."""
         self._meters.forget(device)
+        self._requests.pop(device, None)
         self._settle()
 
     def entry(self, device: Eui64) -> TransferEntry | None:
@@ -119,9 +122,6 @@ class Transfers:
         self._settle()
 
     def _tell(self, reading: Reading) -> None:
-        assignment = None
-        if (held := self._custody.held) is not None and held.image_id == reading.image_id:
-            assignment = held.assignment(reading.device)
         self._facts.say(
             "hub",
             "ota.progress",
@@ -137,7 +137,7 @@ class Transfers:
             Progress(
                 device=str(reading.device),
                 image_id=reading.image_id,
-                request_id="" if assignment is None else assignment.request_id,
+                request_id=self._requests.get(reading.device, ""),
                 state=reading.state.value,
                 offset=reading.offset,
                 size=reading.size,

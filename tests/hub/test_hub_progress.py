@@ -104,6 +104,7 @@ async def test_a_device_whose_image_goes_is_told_of_at_once_and_never_again(tmp_
         await asyncio.sleep(3 * EVERY)
         assert [each.state for each in told(world)].count("discarded") == 1
         assert told(world)[-1].state == "discarded"
+        assert told(world)[-1].request_id == told(world)[0].request_id != ""
         assert await entry(world, PPMID) is None
 
 

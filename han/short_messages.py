@@ -96,7 +96,8 @@ class ShortMessages:
         self._layouts: dict[str, Any] = {}
 
     def take_over(self, protocol: Any) -> None:  # noqa: ANN401 - bellows' ProtocolHandler, untyped
-        """Put our layouts in the table of this handler; bellows makes a new one at each reset."""
+        """Put our layouts in the table of this handler, and send again. Each reset brings a new handler."""
+        self._is_stopped = False
         version = protocol.VERSION
         for name, ours, reader in (
             ("incomingMessageHandler", INCOMING, IncomingReader(version)),
@@ -140,7 +141,7 @@ class ShortMessages:
             return message
         self._shares[nwk] = share + 1
         self._ready.append(message)
-        if self._sender is None:
+        if self._sender is None or self._sender.done():
             self._sender = loop.create_task(self._send_on(), name="short messages")
         self._wake()
         return message

@@ -216,6 +216,8 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
     async def connect(self) -> None:
         """As bellows does; then make the key table large enough, which cannot be done later."""
         await super().connect()
+        # A dongle may confirm a reset twice, which bellows calls a loss and gets over.
+        self._is_closing = False
         await self._take_messages()
         await self.key_table.grow()
 

@@ -7,6 +7,7 @@ from collections import deque
 
 import pytest
 from bellows.exception import InvalidCommandError
+from bellows.ezsp import EZSP
 from bellows.types import EmberStatus, sl_Status
 from zigpy.exceptions import ControllerException, DeliveryError
 
@@ -235,6 +236,22 @@ async def test_when_the_dongle_goes_everything_fails_and_whatever_comes_after(wo
 
     assert {type(error) for error in world.told.values()} == {ControllerException}
     assert len(world.told) == PER_DEVICE + 5
+
+
+async def test_a_dongle_that_was_only_reset_is_sent_to_again(world):
+    world.post("one")
+    await asyncio.sleep(1)
+    world.messages.stop()
+    world.messages.take_over(EZSP._BY_VERSION[13](lambda *_: None, None))
+    world.post("two")
+    await asyncio.sleep(1)
+
+    assert world.taken == ["one", "two"]
+    assert world.report("two")
+    assert {name: type(error) for name, error in world.told.items()} == {
+        "one": ControllerException,
+        "two": type(None),
+    }
 
 
 async def test_without_a_dongle_a_message_fails(world):

@@ -46,7 +46,7 @@ class RadioHub:
         self.events: list[object] = []
         self.tunnels: dict[Eui64, int] = {}
         self.facts = facts
-        self._outgoing: asyncio.Queue[tuple[Eui64, int, bytes, int]] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[tuple[Eui64, int, bytes, Send | None]] = asyncio.Queue()
         self._sequence = 0
         self._sender: asyncio.Task[None] | None = None
 
@@ -123,7 +123,7 @@ class RadioHub:
         for item in self.server.drain():
             if isinstance(item, Send):
                 sequence = self._next_sequence() if item.sequence is None else item.sequence
-                block = len(item.command.data) if isinstance(item.command, ImageBlockResponse) else 0
+                block = item if isinstance(item.command, ImageBlockResponse) else None
                 self._post(item.peer, OTA_CLUSTER, encode_ota(item.command, sequence), block)
             else:
                 self.events.append(item)
@@ -132,7 +132,7 @@ class RadioHub:
         self._sequence = (self._sequence + 1) & 0xFF
         return self._sequence
 
-    def _post(self, to: Eui64, cluster: int, zcl: bytes, block: int = 0) -> None:
+    def _post(self, to: Eui64, cluster: int, zcl: bytes, block: Send | None = None) -> None:
         self._outgoing.put_nowait((to, cluster, zcl, block))
 
     async def _send_on(self) -> None:
@@ -141,11 +141,11 @@ class RadioHub:
             to, cluster, zcl, block = await self._outgoing.get()
             try:
                 with suppress(DeliveryFailed):  # whoever wants it will ask again
-                    await self.coordinator.send(to, cluster, zcl, fragments=not block)
+                    await self.coordinator.send(to, cluster, zcl, fragments=block is None)
             except PayloadTooLong:
-                if not block:
+                if block is None:
                     raise
-                self.server.too_long(to, block)
+                self.server.too_long(block, asyncio.get_running_loop().time())
                 self._settle()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from house_radio import HeardFacts, hub_in
+from mesh_world import move_in
 
 import han.sim  # noqa: F401 - registers sim://
 from han.sim.air.medium import Clear, Lossy, Sniffed
@@ -33,11 +34,7 @@ class Talk:
 
     async def move_in(self) -> None:
         """Let one device in after the other: the next joins through it."""
-        for device in self.house.devices.values():
-            us = device.description
-            await self.hub.coordinator.admit(us.eui64, us.install_code, us.kind.value)
-            device.power_on()
-            await self.facts.wait_for("device.attached", device.name, 300.0)
+        await move_in(self.house, self.facts, self.hub)
         await asyncio.sleep(120)  # by then the hub knows all ways
 
     async def open(self) -> None:

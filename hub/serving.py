@@ -184,9 +184,11 @@ class Serving:
                 self._send(item)
             else:
                 self._tell(item)
-        if self._alarm is not None:
-            self._alarm.cancel()
-        due = self._server.timer()
+        due, alarm = self._server.timer(), self._alarm
+        if alarm is not None:
+            if due is not None and alarm.when() <= due:
+                return  # as with almost every block: it finds out what is due then when it rings
+            alarm.cancel()
         self._alarm = None if due is None else self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
@@ -216,7 +218,7 @@ class Serving:
     def _tell(self, event: Event) -> None:
         match event:
             case BlockServed(peer=peer, image_id=image, offset=offset, size=size):
-                self._say("ota.block", event, {"image": image, "offset": offset, "size": size})
+                self._facts.say("hub", "ota.block", device=str(peer), image=image, offset=offset, size=size)
                 self._listeners.transfers.served(peer, image, offset, size)
             case VersionSeen(peer=peer, file_version=file_version):
                 self._say("ota.query", event, {"version": f"{file_version:08X}"})

@@ -45,7 +45,7 @@ class Eui64(int):
 
     def __str__(self) -> str:
         """The address as GB documents write it."""
-        return "-".join(f"{octet:02X}" for octet in self.to_bytes(8, "big"))
+        return self.to_bytes(8, "big").hex("-").upper()
 
     def __repr__(self) -> str:
         return f"Eui64({self})"

@@ -188,7 +188,7 @@ def _summary(report: Report, places: Places) -> Iterator[str]:
         yield from _devices(report)
     for promise in report.unmet:
         yield f"NOT KEPT: {promise}"
-    yield f"Evidence:      {places.capture.parent}/ (capture, keys, facts, report, images)"
+    yield f"Evidence:      {places.capture.parent}/ (capture, keys, facts, report, images, GBCS)"
     yield f"In Wireshark:  {wireshark_command(places)}"
     yield f"Real dongle:   {_REAL_DONGLE}"
     yield "This program has never run on hardware."

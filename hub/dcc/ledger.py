@@ -191,6 +191,7 @@ class _Entry:
             dcc_alert=dcc_alert,
             id=alert.id,
             raised_at=alert.at,
+            gbcs=alert.gbcs,
         )
         if not parts:
             self.facts.say("dsp", "alert.unmatched", device=alert.device, code=alert.code, id=alert.id)

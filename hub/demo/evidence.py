@@ -17,7 +17,7 @@ from han.private_file import write_private
 from han.sim.air.capture import read_keys, read_pcap
 from han.sim.air.rebuild import Download, rebuild_images
 from hub.demo.images import UpgradeFile
-from hub.demo.report import RebuiltRow
+from hub.demo.report import AlertRow, RebuiltRow
 from hub.errors import SurroundingsError
 from ota.eui64 import Eui64
 from ota.image import Header
@@ -36,6 +36,8 @@ class Places:
     facts: Path | None = None
     report: Path | None = None
     images: Path | None = None
+    gbcs: Path | None = None
+    parties: Path | None = None
     wireshark: Path | None = None
 
     @classmethod
@@ -49,6 +51,8 @@ class Places:
             facts=facts or folder / "facts.jsonl",
             report=folder / "report.json",
             images=folder / "images",
+            gbcs=folder / "gbcs",
+            parties=folder / "parties",
             wireshark=folder / "wireshark",
         )
 
@@ -60,7 +64,9 @@ class Places:
         """
         _refuse_if_in_use(self.capture)
         files = [path for path in (self.capture, self.keys, self.facts, self.report) if path is not None]
-        folders = [path for path in (self.images, self.wireshark) if path is not None]
+        folders = [
+            path for path in (self.images, self.gbcs, self.parties, self.wireshark) if path is not None
+        ]
         try:
             for folder in [*(file.parent for file in files), *folders]:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +143,14 @@ def write_images(folder: Path, files: Iterable[UpgradeFile]) -> None:
     """The upgrade files as they were given to the DSP stub."""
     for file in files:
         (folder / file.name).write_bytes(file.data)
+
+
+def write_messages(folder: Path, alerts: Iterable[AlertRow]) -> None:
+    """The GBCS message of each alert that has one, in hex, numbered as they came."""
+    for number, alert in enumerate(alerts, 1):
+        if alert.gbcs:
+            name = f"{number:02d}-{alert.kind}-{alert.device}.hex"
+            (folder / name).write_text(alert.gbcs + "\n", encoding="ascii")
 
 
 def write_wireshark_settings(folder: Path, keys: Path) -> None:

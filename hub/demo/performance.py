@@ -11,6 +11,7 @@ from pathlib import Path
 from han.clock import Utc
 from han.complaints import hear_complaints
 from han.facts import Fact, Facts, write_facts
+from han.gbcs.parties import ACCESS_CONTROL_BROKER, SUPPLIER
 from han.sim.air.capture import KeyFile
 from han.sim.home import Home
 from han.sim.house import House
@@ -22,6 +23,7 @@ from hub.demo.stage import Chance, Stage, open_stage, prepared_home
 from hub.demo.story import CAST, Story
 from hub.demo.telling import Telling
 from hub.demo.updates import Updates
+from hub.parties import write_parties
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ class Performance:
         report.ok = not report.unmet
         if self.places.images is not None:
             evidence.write_images(self.places.images, stage.files)
+        if self.places.gbcs is not None:
+            evidence.write_messages(self.places.gbcs, report.alerts)
+        if self.places.parties is not None:
+            devices = [device.eui64 for device in stage.described.values()]
+            write_parties(self.places.parties, (ACCESS_CONTROL_BROKER, SUPPLIER, stage.hub_eui64, *devices))
         if self.places.wireshark is not None:
             evidence.write_wireshark_settings(self.places.wireshark, self.places.keys)
 

@@ -43,6 +43,8 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     file_version: str
     at: float
     id: str
+    gbcs: str
+    """The GBCS message in hex: ``gbhan gbcs decode`` explains it."""
 
 
 class PreemptionRow(msgspec.Struct, kw_only=True, frozen=True):
@@ -218,6 +220,7 @@ class Collector:
                 file_version=fact.file_version,
                 at=fact.raised_at,
                 id=fact.id,
+                gbcs=fact.gbcs,
             )
         )
 

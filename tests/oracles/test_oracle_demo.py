@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tshark import Row, Tshark
 
+from han.gbcs.envelope import Envelope
+from han.gbcs.reading import explain
 from han.sim.air.capture import read_keys
 
 _BLOCK = "zbee_zcl_general.ota.cmd.srv_tx.id == 0x05 && zbee_zcl_general.ota.status == 0x00"
@@ -99,6 +102,39 @@ def test_a_gas_image_preempts_on_the_han_and_on_the_wan_with_one_discard_alert_e
     assert [row["stage"] for row in by_gas] == ["han", "wan"]
     assert [alert["response"] for alert in discards] == [1, 1, 1]
     assert len({alert["device"] for alert in discards[:2]}) == 2
+
+
+def test_openssl_finds_every_signature_of_every_alert_good_from_the_evidence_alone(run, program, tmp_path):
+    openssl, folder = program("openssl"), run.capture.parent
+    messages = sorted((folder / "gbcs").iterdir())
+    assert len(messages) == len(run.document["alerts"])
+    for path, alert in zip(messages, run.document["alerts"], strict=True):
+        message = Envelope.parse(bytes.fromhex(path.read_text()))
+        assert path.read_text().strip() == alert["gbcs"]
+        assert message.signature is not None
+        certificate = folder / "parties" / f"{message.originator.hex}-signing.pem"
+        public, signature = tmp_path / "public.pem", tmp_path / "signature"
+        r, s = (int.from_bytes(half, "big") for half in (message.signature[:32], message.signature[32:]))
+        signature.write_bytes(encode_dss_signature(r, s))
+        for command, octets in (
+            (["verify", "-CAfile", str(folder / "parties" / "authority.pem"), str(certificate)], b""),
+            (["x509", "-in", str(certificate), "-pubkey", "-noout", "-out", str(public)], b""),
+            (
+                ["dgst", "-sha256", "-verify", str(public), "-signature", str(signature)],
+                message.signed_octets,
+            ),
+        ):
+            done = subprocess.run(
+                [str(openssl), *map(str, command)], input=octets, capture_output=True, check=False
+            )
+            assert done.returncode == 0, (path.name, done.stderr)
+
+
+def test_every_gbcs_message_of_the_evidence_is_explained(run):
+    for path in sorted((run.capture.parent / "gbcs").iterdir()):
+        fields = {field.name: field.meaning for field in explain(bytes.fromhex(path.read_text()))}
+        assert "payload" not in fields, path.name
+        assert fields["signature"] != "none"
 
 
 def test_the_silent_ppmid_sends_no_activation_alert_and_none_is_invented(run):

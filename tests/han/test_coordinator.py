@@ -229,6 +229,23 @@ async def test_what_is_sent_arrives_and_what_comes_back_is_told_with_its_sender(
 
 
 @on_both_dialects
+async def test_what_is_broadcast_arrives_once_as_a_broadcast_and_under_no_link_key(world):
+    node = await world.joined_device()
+    heard = heard_by(node)
+
+    await world.hub.broadcast(OTA_CLUSTER, b"to all")
+    await asyncio.sleep(1.0)
+
+    assert [(message.cluster, message.payload) for message in heard] == [(OTA_CLUSTER, b"to all")]
+    assert [(message.broadcast, message.aps_secured) for message in heard] == [(True, False)]
+
+
+async def test_what_is_too_long_for_a_broadcast_is_not_sent(world):
+    with pytest.raises(PayloadTooLong):
+        await world.hub.broadcast(OTA_CLUSTER, bytes(LARGEST_PAYLOAD + 1))
+
+
+@on_both_dialects
 async def test_the_first_word_to_a_device_finds_its_endpoint(world):
     node = await world.joined_device()
     heard = heard_by(node)

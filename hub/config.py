@@ -69,6 +69,7 @@ class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     notify_by_broadcast: bool = _SERVER.notify_by_broadcast
     stall_after: Seconds = _SERVER.stall_after
     aborts_allowed: Positive = _SERVER.aborts_allowed
+    invalid_images_allowed: Positive = _SERVER.invalid_images_allowed
     reinstall: bool = _SERVER.reinstall
     hardware_version_needed: bool = _SERVER.hardware_version_needed
     gbcs_wait: bool = _SERVER.gbcs_wait

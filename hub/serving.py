@@ -226,7 +226,7 @@ class Serving:
             case AirSpent(wait=wait):
                 self._facts.say("hub", "ota.air-spent", wait=wait)
             case TransferAborted(peer=peer, image_id=image):
-                self._conclude(peer, image, failed(ABORTED))
+                self._conclude(peer, image, failed(f"{ABORTED}: {_how_far(event)}"))
             case TransferCompleted() | AlreadyRunning() | HardwareMismatch() | TransferFailed():
                 self._conclude(event.peer, event.image_id, self._report(event))
             case _:
@@ -271,7 +271,7 @@ class Serving:
                 shown = "no hardware version" if version is None else f"hardware version {version:04X}"
                 return hardware_mismatch(f"{shown}, outside the image's range")
             case TransferFailed(status=status):
-                return failed(f"the device ended with {status_name(status)}")
+                return failed(f"the device ended with {status_name(status)}: {_how_far(event)}")
 
     def _say(self, what: str, event: DeviceEvent, fields: dict[str, Any]) -> None:
         shown = {
@@ -315,6 +315,14 @@ _NAMES: dict[type[Any], str] = {
 def status_name(status: Status) -> str:
     """A status as people read it in a log."""
     return f"{status.name} (0x{status:02X})"
+
+
+def _how_far(event: TransferFailed | TransferAborted) -> str:
+    """What is known of a device that did not take its image."""
+    times = "once" if event.notified == 1 else f"{event.notified} times"
+    if event.asked is None:
+        return f"it was notified {times} and asked for none of the image"
+    return f"it was notified {times} and had come to octet {event.asked}"
 
 
 def _activation(assignment: Assignment) -> Activation:

@@ -207,7 +207,7 @@ class OtaServer:
             target.move(Signal.ABORT)
             self._targets.wake(target, None)
             self._octets.end(target, Status.ABORT)
-            self._talk.tell(TransferAborted(peer, target.image_id))
+            self._talk.tell(TransferAborted(peer, target.image_id, target.asked, target.notified))
 
     def sent(self, send: Send, delivered: bool, now: float) -> None:  # noqa: FBT001 - one outcome, one wire bit
         """The radio has got rid of a `Send` that ``tells_outcome``; ``delivered`` as far as it knows."""

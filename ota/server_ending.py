@@ -158,15 +158,23 @@ class Ending:
     def _broken_off(self, target: Target, status: Status, now: float) -> None:
         if target.state is State.BARRED:
             return
-        target.aborts += 1
-        if status == Status.ABORT and target.aborts < self._settings.aborts_allowed:
+        if self._may_try_again(target, status):
             self._octets.end(target, None)
             target.move(Signal.BROKE_OFF)
             self._queries.spoke(target, now)
             self._talk.tell(TransferInterrupted(target.peer, target.image_id, status))
         else:
             self._finish(target, Signal.FAILED)
-            self._talk.tell(TransferFailed(target.peer, target.image_id, status))
+            asked, notified = target.asked, target.notified
+            self._talk.tell(TransferFailed(target.peer, target.image_id, status, asked, notified))
+
+    def _may_try_again(self, target: Target, status: Status) -> bool:
+        """Whether what a target ended with may be mended by taking the image once more."""
+        if status == Status.INVALID_IMAGE and target.state is State.SERVING:  # not turned down unseen
+            target.refusals += 1
+            return target.refusals < self._settings.invalid_images_allowed
+        target.aborts += 1
+        return status == Status.ABORT and target.aborts < self._settings.aborts_allowed
 
     def _late(self, peer: Eui64, request: UpgradeEndRequest, sequence: int, now: float) -> None:
         """An Upgrade End Request for an image that is gone, or that was never here."""

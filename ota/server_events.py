@@ -75,6 +75,10 @@ class TransferFailed:
     peer: Eui64
     image_id: str
     status: Status
+    asked: int | None
+    """The highest offset that it asked for; None: it asked for nothing."""
+    notified: int
+    """How often it was notified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +125,15 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class TransferAborted:
-    """The user ended this target's transfer; the client hears ABORT at its next request."""
+    """The user ended this target's transfer; the client hears ABORT at its next request.
+
+    ``asked`` and ``notified`` are as in TransferFailed.
+    """
 
     peer: Eui64
     image_id: str
+    asked: int | None
+    notified: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,9 @@ class ServerSettings:
     """A client in mid-download that is silent for so long counts as stalled. Slow devices need more."""
     aborts_allowed: int = 3
     """So often a client may break off without progress, and try again, before its transfer has failed."""
+    invalid_images_allowed: int = 2
+    """So often a client may find an image invalid that it took, before its transfer has failed. A block that
+    went wrong on the way is mended by taking the image once more; another reason is not."""
     reinstall: bool = False
     """Whether a device is given the version that it already runs."""
     hardware_version_needed: bool = False
@@ -192,6 +195,7 @@ class ServerSettings:
                 self.repeats_per_minute,
                 self.queries_per_minute,
                 self.repeats_before_smaller,
+                self.invalid_images_allowed,
             )
             < 1
         ):

@@ -30,6 +30,8 @@ class Target:
     notified: int = 0
     aborts: int = 0
     """Since the last progress."""
+    refusals: int = 0
+    """How often it found invalid what it had taken whole."""
     furthest: int = -1
     """The highest offset asked for."""
     offset: int = 0
@@ -53,6 +55,11 @@ class Target:
     def upgrade_at(self) -> float | None:
         """When it may upgrade at the earliest."""
         return self.offer.upgrade_at
+
+    @property
+    def asked(self) -> int | None:
+        """The highest offset asked for; None: it asked for nothing."""
+        return None if self.furthest < 0 else self.furthest
 
     def move(self, signal: Signal) -> None:
         """Follow a signal. Raises OurError for one that cannot happen where it stands."""

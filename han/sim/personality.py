@@ -27,6 +27,7 @@ class Personality(StrEnum):
     SHIFTS_DATA = "shifts-data"
     ACCEPTS_LATE_DUPLICATES = "accepts-late-duplicates"
     ABORTS_ON_DUPLICATES = "aborts-on-duplicates"
+    FALLS_BACK_TO_BLOCKS = "falls-back-to-blocks"
 
     # When it asks for the next.
     ONE_BLOCK_PER_HOUR = "one-block-per-hour"

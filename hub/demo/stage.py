@@ -182,7 +182,9 @@ class Stage:
             )
             answered = self._admissions[request.id] = self._loop.create_future()
             await self._user.publish(messages.topic_of(self.hub_eui64, request), messages.encode(request))
-            if (await answered).code != "radio-down":
+            # Whoever is not let in will be missed; a hub that says nothing must not be waited for for ever.
+            await asyncio.wait([answered], timeout=ADMISSION_PAUSE)
+            if answered.done() and answered.result().code != "radio-down":
                 return
             await asyncio.sleep(ADMISSION_PAUSE)
 
@@ -204,7 +206,7 @@ class Stage:
         """Say what the hub answers to an admission."""
         response = messages.decode(payload, Response)
         answered = self._admissions.pop(response.in_reply_to, None)
-        if answered is not None:
+        if answered is not None and not answered.done():
             answered.set_result(response)
         self.facts.say("story", "join.answered", ok=response.ok, code=response.code, why=response.reason)
 

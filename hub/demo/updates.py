@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from han.facts import Fact
 from han.sim.home import DeviceDescription, Kind
 from han.sim.personality import Outcome
 from hub.dcc.lifecycle import Result
@@ -44,11 +45,19 @@ class _End:
 class Updates(Telling):
     """Runs on a stage."""
 
+    _unheard: dict[str, str] = field(default_factory=dict)
+    """Devices whose messages the hub refuses, and why."""
+
     async def run(self) -> None:
         """Tell all of it; the rows are in the report, what was not as expected in `unmet` afterwards."""
+        self.stage.facts.subscribe(self._hear)
         await self.everybody_joins()
         for devices in _models(self.stage.described.values()):
             await self._update_model(devices)
+
+    def _hear(self, fact: Fact) -> None:
+        if fact.who == "hub" and fact.what == "message.refused":
+            self._unheard[fact.device] = fact.why
 
     async def _update_model(self, devices: Sequence[DeviceDescription]) -> None:
         version = min(device.file_version for device in devices) + _STEP
@@ -109,7 +118,8 @@ class Updates(Telling):
         for row in self.stage.report.requests:
             if row.request_id == request_id and row.device == str(came.device) and row.reason:
                 words = f"{words}: {row.reason}"
-        return words
+        unheard = self._unheard.get(str(came.device))
+        return words if unheard is None else f"{words}; what it said was refused: {unheard}"
 
     def _note(self, device: DeviceDescription, end: _End) -> None:
         row = DeviceRow(

@@ -17,6 +17,7 @@ from ota.client import (
     ClientSettings,
     DownloadComplete,
     DownloadStarted,
+    FellBack,
     OtaClient,
     Queried,
     Send,
@@ -29,6 +30,7 @@ from ota.commands import (
     ImageBlockRequest,
     ImageBlockResponse,
     ImageBlockWait,
+    ImagePageRequest,
     QueryNextImageRequest,
     QueryNextImageResponse,
     UpgradeEndRequest,
@@ -68,13 +70,17 @@ def updated(personality: str, days: float = 2.0, **world: Any) -> Pair:
 
 
 BROUGHT = [
+    Personality.TAKES_40,
     Personality.EXACTLY_48,
     Personality.NEEDS_64,
     Personality.ODD_SIZES,
     Personality.ASKS_PAST_THE_END,
     Personality.ASKS_AHEAD,
     Personality.RESTARTS_AFTER_LOSS,
+    Personality.SHIFTS_DATA,
+    Personality.ACCEPTS_LATE_DUPLICATES,
     Personality.ABORTS_ON_DUPLICATES,
+    Personality.FALLS_BACK_TO_BLOCKS,
     Personality.ONE_BLOCK_PER_HOUR,
     Personality.STOPS_AFTER_30_MINUTES,
     Personality.ABORTS_OFTEN,
@@ -233,7 +239,7 @@ def test_a_device_that_restarts_after_a_loss_asks_for_octet_0_again():
 
 
 @pytest.mark.parametrize("personality", ["shifts-data", "accepts-late-duplicates"])
-def test_a_device_that_mixes_up_blocks_does_not_run_what_came_of_it(personality):
+def test_a_device_that_mixes_up_blocks_does_not_run_what_came_of_it_and_tries_again(personality):
     pair = updated(personality)
     [end] = [end for end in pair.commands(UpgradeEndRequest) if end.status == Status.INVALID_IMAGE]
 
@@ -247,6 +253,17 @@ def test_a_device_that_aborts_on_duplicates_keeps_what_it_has_and_is_notified_ag
     assert [end.status for end in pair.commands(UpgradeEndRequest)] == [Status.ABORT, Status.SUCCESS]
     assert len(pair.all(TransferInterrupted)) == 1
     assert pair.all(DownloadStarted)[1].offset > len(upgrade_file(version=NEW)) // 2
+
+
+def test_a_device_that_is_too_slow_for_pages_goes_on_block_by_block():
+    pair = updated("falls-back-to-blocks")
+    [fell_back] = pair.all(FellBack)
+    kinds = [type(each) for _, _, each in pair.crossed]
+    last_page = len(kinds) - kinds[::-1].index(ImagePageRequest)
+
+    assert "page" in fell_back.why
+    assert kinds.count(ImagePageRequest) == 2
+    assert kinds[last_page:].count(ImageBlockRequest) >= 548 // 56
 
 
 # --- when it asks for the next -------------------------------------------------------------------------

@@ -325,7 +325,7 @@ def test_an_invalid_image_fails_the_transfer_and_is_not_offered_again():
 def test_a_failed_transfer_is_told_once():
     server = serving()
     assert told(server, upgrade_end(Status.INVALID_IMAGE)) == [
-        TransferFailed(PPMID, ID, Status.INVALID_IMAGE)
+        TransferFailed(PPMID, ID, Status.INVALID_IMAGE, None, 1)
     ]
     assert told(server, upgrade_end(Status.INVALID_IMAGE)) == []
 
@@ -335,7 +335,28 @@ def test_a_client_may_break_off_a_few_times_before_its_transfer_has_failed():
     abort = upgrade_end(Status.ABORT)
     assert told(server, abort) == [TransferInterrupted(PPMID, ID, Status.ABORT)]
     assert told(server, abort) == [TransferInterrupted(PPMID, ID, Status.ABORT)]
-    assert told(server, abort) == [TransferFailed(PPMID, ID, Status.ABORT)]
+    assert told(server, abort) == [TransferFailed(PPMID, ID, Status.ABORT, None, 1)]
+
+
+def test_a_client_may_find_an_image_invalid_that_it_took_and_takes_it_once_more():
+    server = serving()
+    for asked in (0, 65):
+        answer(server, block_request(asked))
+        events = told(server, upgrade_end(Status.INVALID_IMAGE))
+        assert events == (
+            [TransferInterrupted(PPMID, ID, Status.INVALID_IMAGE)]
+            if asked == 0
+            else [TransferFailed(PPMID, ID, Status.INVALID_IMAGE, 65, 1)]
+        )
+    assert answer(server, QUERY) == QueryNextImageResponse(NO_IMAGE)
+
+
+def test_a_hub_may_be_set_to_let_nobody_try_again():
+    server = serving(ServerSettings(invalid_images_allowed=1))
+    answer(server, block_request(0))
+    assert told(server, upgrade_end(Status.INVALID_IMAGE)) == [
+        TransferFailed(PPMID, ID, Status.INVALID_IMAGE, 0, 1)
+    ]
 
 
 def test_progress_gives_a_client_new_chances_to_break_off():
@@ -543,6 +564,7 @@ def test_a_block_too_long_of_an_image_that_is_gone_is_not_sent_again():
         {"notify_every": 0.0},
         {"stall_after": -1.0},
         {"aborts_allowed": 0},
+        {"invalid_images_allowed": 0},
     ],
 )
 def test_settings_that_the_machine_cannot_keep_are_refused(wrong):
@@ -603,7 +625,7 @@ def test_a_transfer_that_the_user_aborts_hears_so_once_and_gets_the_image_no_mor
     server = serving()
     answer(server, block_request(0))
     server.abort(PPMID, 2.0)
-    assert server.drain() == [TransferAborted(PPMID, ID)]
+    assert server.drain() == [TransferAborted(PPMID, ID, 0, 1)]
     assert answer(server, block_request(65)) == ImageBlockAbort()
     assert answer(server, block_request(65)) == DefaultResponse(0x03, NO_IMAGE)
     assert answer(server, QUERY) == QueryNextImageResponse(NO_IMAGE)

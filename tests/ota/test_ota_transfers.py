@@ -231,8 +231,9 @@ def test_a_file_that_the_device_rejects_fails_the_transfer_and_is_not_fetched_fo
     image = pair.offer(FILE)
     pair.client.start(0.0)
     pair.run(7 * 86400.0)
-    assert pair.all(hub.TransferFailed) == [hub.TransferFailed(PPMID, image, Status.INVALID_IMAGE)]
-    assert [end.status for end in pair.commands(UpgradeEndRequest)] == [Status.INVALID_IMAGE]
+    [failed] = pair.all(hub.TransferFailed)
+    assert (failed.peer, failed.image_id, failed.status) == (PPMID, image, Status.INVALID_IMAGE)
+    assert [end.status for end in pair.commands(UpgradeEndRequest)] == [Status.INVALID_IMAGE] * 2
 
 
 def changes_in_mid_download(*, keeps_aborted: bool, begun: tuple[Eui64, ...] | None) -> tuple[Pair, bytes]:
@@ -262,13 +263,14 @@ def test_a_file_that_changes_under_its_name_starts_the_device_anew(keeps_aborted
 
 
 @pytest.mark.parametrize("keeps_aborted", [True, False])
-def test_a_mixed_file_that_nobody_could_know_of_is_invalid_and_never_runs(keeps_aborted):
-    pair, _ = changes_in_mid_download(keeps_aborted=keeps_aborted, begun=None)
+def test_a_mixed_file_that_nobody_could_know_of_is_invalid_and_taken_anew(keeps_aborted):
+    pair, other = changes_in_mid_download(keeps_aborted=keeps_aborted, begun=None)
     pair.run(2 * 86400.0)
 
     assert pair.all(device.Aborted) == [device.Aborted(Status.INVALID_IMAGE)]
-    assert pair.all(device.DownloadComplete) == []
-    assert [end.status for end in pair.commands(UpgradeEndRequest)] == [Status.INVALID_IMAGE]
+    [complete] = pair.all(device.DownloadComplete)
+    assert [end.status for end in pair.commands(UpgradeEndRequest)] == [Status.INVALID_IMAGE, Status.SUCCESS]
+    assert complete.data == other
 
 
 def test_a_newer_image_in_mid_download_is_taken_from_its_beginning():

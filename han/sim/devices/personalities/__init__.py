@@ -27,6 +27,7 @@ PERSONALITIES: Mapping[str, type[Peculiar]] = {
     Personality.SHIFTS_DATA: blocks.ShiftsData,
     Personality.ACCEPTS_LATE_DUPLICATES: blocks.AcceptsLateDuplicates,
     Personality.ABORTS_ON_DUPLICATES: blocks.AbortsOnDuplicates,
+    Personality.FALLS_BACK_TO_BLOCKS: blocks.FallsBackToBlocks,
     Personality.ONE_BLOCK_PER_HOUR: paces.OneBlockPerHour,
     Personality.STOPS_AFTER_30_MINUTES: paces.StopsAfter30Minutes,
     Personality.ABORTS_OFTEN: paces.AbortsOften,

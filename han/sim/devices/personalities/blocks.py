@@ -11,7 +11,7 @@ from dataclasses import replace
 from han.sim.devices.personalities.peculiar import Heard, Peculiar, again
 from ota.client import ClientSettings, Send
 from ota.client_events import DownloadStarted, Event
-from ota.commands import ImageBlockRequest, ImageBlockResponse
+from ota.commands import ImageBlockRequest, ImageBlockResponse, ImagePageRequest
 from ota.image import ImageKey
 
 
@@ -195,3 +195,29 @@ class AbortsOnDuplicates(Impatient):
                 self.deliver(Heard(block, self._number))  # of two answers it takes the first
             case _:
                 self.deliver(heard)
+
+
+class FallsBackToBlocks(Peculiar):
+    """Asks for pages and is too slow for what comes: it misses all of it, and goes on block by block."""
+
+    _is_flooded = False
+
+    def adapt(self, settings: ClientSettings) -> ClientSettings:
+        """Ask for pages."""
+        return replace(settings, page_size=512)
+
+    def says(self, send: Send) -> None:
+        """See what is coming."""
+        match send.command:
+            case ImagePageRequest():
+                self._is_flooded = True
+            case ImageBlockRequest():
+                self._is_flooded = False
+            case _:
+                pass
+        self.put(send)
+
+    def hears(self, heard: Heard) -> None:
+        """Miss the blocks of a page."""
+        if not (self._is_flooded and isinstance(heard.command, ImageBlockResponse)):
+            self.deliver(heard)

@@ -151,7 +151,7 @@ async def test_an_aborted_download_has_failed_and_is_told_of_once(tmp_path):
         await half_way(world)
         assert (await order(world, "abort")).ok
         alert = await world.head_end.alert("0x8F89", PPMID, response=3)
-        assert alert.reason == "aborted by the user"
+        assert alert.reason.startswith("aborted by the user: it was notified once and had come to octet ")
         before = blocks(world)
         assert (await order(world, "abort")).code == "no-transfer"
         await world.crash()

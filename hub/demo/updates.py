@@ -56,8 +56,9 @@ class Updates(Telling):
             await self._update_model(devices)
 
     def _hear(self, fact: Fact) -> None:
-        if fact.who == "hub" and fact.what == "message.refused":
-            self._unheard[fact.device] = fact.why
+        device = fact.fields.get("device")  # a part of a message may be nobody's that is known
+        if fact.who == "hub" and fact.what == "message.refused" and device is not None:
+            self._unheard[device] = fact.why
 
     async def _update_model(self, devices: Sequence[DeviceDescription]) -> None:
         version = min(device.file_version for device in devices) + _STEP

@@ -78,7 +78,9 @@ def show(*, follow: bool, mqtt: str, hub: Eui64 | None, insecure: str, as_json: 
     if as_json and not follow:
         print_json([_document(device, entry) for device, entry in ended.items()])
     elif not as_json and not ended:
-        click.echo("No device waits for an image: SR 11.1 or 11.4 brings one, see gbhan request --help.")
+        click.echo(
+            "No download: SR 11.1 or 11.4 brings an image, see gbhan request --help; it may be on its way."
+        )
     if any(entry.state in ("failed", "discarded") for entry in ended.values()):
         raise SystemExit(FAILED)
 

@@ -51,6 +51,7 @@ def check_integrity_code(file: bytes) -> list[Finding]:
         if element.tag is Tag.INTEGRITY_CODE:
             before = at - _SIZE
             alone = replace(image.header, total_size=at).to_bytes() + file[image.header.length : before]
-            if element.data not in (mmo_hash(file[:before]), mmo_hash(alone)):
+            # The second digest is only computed where the first is another: a large file takes its time.
+            if element.data != mmo_hash(file[:before]) and element.data != mmo_hash(alone):
                 findings.append(Finding("integrity code", "not the digest of the octets before it"))
     return findings

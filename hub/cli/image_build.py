@@ -25,7 +25,7 @@ from hub.cli.upgrade_files import (
 from ota.elements import Element, Tag, build_elements
 from ota.errors import OurError
 from ota.eui64 import Eui64
-from ota.gbcs_image import GbcsImage, Layout, authorise, check, layout_for
+from ota.gbcs_image import GbcsImage, Layout, authorise, layout_for
 from ota.image import HardwareRange, Header, Image
 
 
@@ -139,9 +139,9 @@ def build(
             data = GbcsImage.build(header, body, word).to_bytes()
     except OurError as error:
         raise click.UsageError(str(error)) from error
-    findings = described(data, layout).findings if layout is None else check(data, layout)
-    if findings:
-        raise click.UsageError(str(findings[0]))
+    made = described(data, layout)
+    if made.findings:
+        raise click.UsageError(str(made.findings[0]))
     with exit_statuses():
         write_octets(output, data)
-    show(described(data, layout), as_json=as_json)
+    show(made, as_json=as_json)

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from zigpy.exceptions import DeliveryError
 
-from han import discovery
 from han.admission import Admitted, DeviceState, Doorstep, Roll
 from han.coordinator_events import (
     DeviceInTrouble,
@@ -37,9 +34,11 @@ from han.coordinator_events import (
     RadioLost,
 )
 from han.discovery import Discovered
+from han.dispatch import APS_SECURITY_OVERHEAD, LARGEST_PAYLOAD, Dispatch, Link, Posted
 from han.errors import HanError, OurError, SurroundingsError, TheirError
 from han.establishment import Agreed, Establishment, Hands, Outcome
 from han.facts import Facts
+from han.joining_window import LONGEST_PERMIT, JoiningWindow
 from han.key_table import WANTED_ROWS
 from han.network_memory import Network, NetworkMemory
 from han.radio import NetworkSettings, RadioSettings, open_radio
@@ -51,7 +50,6 @@ from han.radio_errors import (
     RadioBusy,
     RadioGone,
     UnknownDevice,
-    translated,
 )
 from han.security.certificate import Credentials
 from han.security.install_code import link_key
@@ -92,15 +90,6 @@ __all__ = [
     "UnknownDevice",
 ]
 
-LARGEST_PAYLOAD = 82
-"""Octets of ZCL frame that fit one 802.15.4 frame with NWK security, direct or not, without source
-routing."""
-APS_SECURITY_OVERHEAD = 9
-"""Octets that APS security takes of them: auxiliary header and integrity code."""
-
-LONGEST_PERMIT = 254
-"""Seconds that joining can be open at a time (Mgmt_Permit_Joining)."""
-
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0
 
 _IEEE_ADDR_REQ = 0x0001
@@ -130,24 +119,8 @@ class SecuritySettings:
     key_establishment: KeyEstablishmentSettings = field(default_factory=KeyEstablishmentSettings)
 
 
-class Posted(Protocol):
-    """A frame on its way."""
-
-    def cancel(self) -> object:
-        """Tell nobody what becomes of it, and do not send it if it still waits."""
-        ...
-
-
 OnMessage = Callable[[Eui64, int, bytes, bool], None]
 OnEvent = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    """A device that may join until then, and the key that it will come with."""
-
-    until: float
-    link_key: bytes = field(repr=False)
 
 
 class Coordinator:
@@ -174,17 +147,16 @@ class Coordinator:
         self._roll = roll
         self._doorstep = Doorstep()
         self._establishment: Establishment | None = None
-        self._endpoints: dict[tuple[Eui64, int], int] = {}
         self._strangers: dict[int, Eui64 | None] = {}
-        self._expected: dict[Eui64, _Expected] = {}
+        self._window = JoiningWindow()
         self._key_rows = WANTED_ROWS
-        self._stack: Stack | None = None
+        self._link = Link()
+        self._dispatch = Dispatch(settings.fragments, self._link, roll, facts)
         self._is_switching_key = False
         self._network: Network | None = None
         self._closing_joining: asyncio.TimerHandle | None = None
         self._watching_doorstep: asyncio.TimerHandle | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._posting: dict[asyncio.Task[None], None] = {}  # in order, as a set would not be
 
     @classmethod
     async def start(
@@ -243,7 +215,7 @@ class Coordinator:
     @property
     def is_up(self) -> bool:
         """Whether there is a working dongle."""
-        return self._stack is not None
+        return self._link.stack is not None
 
     @property
     def devices(self) -> list[Admitted]:
@@ -267,11 +239,12 @@ class Coordinator:
                 timer.cancel()
         if self._establishment is not None:
             await self._establishment.close()
-        for task in [*self._tasks.values(), *self._posting]:
+        await self._dispatch.close()
+        for task in list(self._tasks.values()):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        stack, self._stack = self._stack, None
+        stack = self._link.cut()
         if stack is not None:
             await stack.shutdown()
 
@@ -305,13 +278,13 @@ class Coordinator:
         if not 1 <= seconds <= LONGEST_PERMIT:
             raise OurError(f"joining can be open for 1 to {LONGEST_PERMIT} seconds, not {seconds}")
         key = link_key(install_code)
-        stack = self._working()
+        stack = self._link.working()
         # The dongle has one window for all: a shorter one would shut out who was admitted before.
-        seconds = max(seconds, self._seconds_left())
+        seconds = max(seconds, self._window.seconds_left(self._now()))
         known = self._roll.find(eui64)
         ready = self._security.link_keys(eui64)
         try:
-            with self._asking(stack):
+            with self._link.asking(stack):
                 if known is None or known.state is not DeviceState.JOINED:
                     await stack.key_table.erase(eui64)
                 await stack.admit(eui64, key, seconds)
@@ -321,13 +294,13 @@ class Coordinator:
                     await stack.key_table.put(eui64, ready)
         except HanError:
             # Half of it may have been done; whoever was admitted before keeps the time that is left.
-            self._close_joining_in(self._seconds_left())
+            self._close_joining_in(self._window.seconds_left(self._now()))
             raise
         if establishes_keys is None:
             establishes_keys = self._security.require_key_establishment
         device = self._roll.admit(eui64, device_type, establishes_keys=establishes_keys)
         device.is_secured = device.is_secured or ready is not None
-        self._expected[eui64] = _Expected(self._now() + seconds, key)
+        self._window.expect(eui64, key, self._now() + seconds)
         self._facts.say("hub", "join.open", device=str(eui64), device_type=device_type, seconds=seconds)
         self._close_joining_in(seconds)
         self._say_if_keys_lack_rows()
@@ -343,9 +316,9 @@ class Coordinator:
         device = self._roll.find(eui64)
         if device is None:
             raise UnknownDevice(f"{eui64} was not admitted")
-        stack = self._working()
-        with self._asking(stack):
-            if self._seconds_left():
+        stack = self._link.working()
+        with self._link.asking(stack):
+            if self._window.seconds_left(self._now()):
                 await stack.shut_out(eui64, self._settings.entropy(16))
             if device.nwk is not None:
                 # Before the key is erased: the request itself needs none, but its device may not be awake.
@@ -370,10 +343,10 @@ class Coordinator:
         """
         if self._is_switching_key:
             raise OurError("the network key is being switched already: wait for the end of it")
-        stack, key = self._working(), self._settings.entropy(16)
+        stack, key = self._link.working(), self._settings.entropy(16)
         self._is_switching_key = True
         try:
-            with self._asking(stack):
+            with self._link.asking(stack):
                 told = await (self._broadcast_key(stack, key) if by_broadcast else self._give_key(stack, key))
                 await asyncio.sleep(_KEY_SPREADS)
                 sequence = await self._switch(stack)
@@ -421,40 +394,12 @@ class Coordinator:
     async def send(
         self, to: Eui64, cluster: int, zcl: bytes, *, aps_ack: bool = True, fragments: bool = True
     ) -> None:
-        """Send a ZCL frame to a device, and return once it has acknowledged it.
-
-        It goes to the endpoint that last spoke of this cluster, else to the one found by `discover`; if the
-        cluster is protected, under the device's link key. Without ``aps_ack`` the first hop's acknowledgement
-        counts.
-
-        What does not fit one frame travels in fragments, unless ``fragments`` or ``aps_ack`` is False: an
-        image block is better made smaller, and what nobody acknowledges cannot be repeated.
+        """Send a ZCL frame to a device, and return once it has acknowledged it; see `han.dispatch`.
 
         Raises:
-            DeliveryFailed: it was not acknowledged; it may have arrived all the same.
-            PayloadTooLong: it does not fit a frame, or not as many as may be; nothing was sent.
-            UnknownDevice: it was not admitted or has not joined; nothing was sent.
-            NotSecured: it has no link key yet; nothing was sent.
-            RadioBusy: the dongle has no room; the message has not arrived.
-            RadioGone: there is no dongle.
+            DeliveryFailed, PayloadTooLong, UnknownDevice, NotSecured, RadioBusy, RadioGone: see there.
         """
-        device = self._roll.find(to)
-        if device is None:
-            raise UnknownDevice(f"{to} was not admitted")
-        if device.nwk is None:
-            raise UnknownDevice(f"{to} has not joined yet")
-        is_protected = device.protects(cluster)
-        if is_protected and not device.is_secured:
-            raise NotSecured(f"no link key has been established with {to} yet")
-        await self._deliver(
-            device,
-            device.nwk,
-            cluster,
-            zcl,
-            aps_ack=aps_ack,
-            aps_security=is_protected,
-            fragments=fragments and aps_ack,
-        )
+        await self._dispatch.send(to, cluster, zcl, aps_ack=aps_ack, fragments=fragments)
 
     def post(
         self,
@@ -466,143 +411,24 @@ class Coordinator:
         aps_ack: bool = True,
         fragments: bool = True,
     ) -> Posted:
-        """Send a ZCL frame as `send` does, and go on. ``then`` is called later, with what `send` would raise.
-
-        What may be one frame only, to a device that we know well, takes no task: blocks come by the thousand.
-        """
-        device, stack = self._roll.find(to), self._stack
-        endpoint = self._endpoints.get((to, cluster))
-        is_plain = not (fragments and aps_ack)
-        if is_plain and device is not None and stack is not None and endpoint is not None:
-            nwk, is_protected = device.nwk, device.protects(cluster)
-            may_go = device.is_secured or not is_protected
-            if nwk is not None and may_go and len(zcl) <= _room(aps_security=is_protected):
-                told = partial(self._posted, stack, len(zcl), then)
-                return stack.post(
-                    nwk, endpoint, cluster, zcl, told, aps_ack=aps_ack, aps_security=is_protected
-                )
-        work = self._post(to, cluster, zcl, then, aps_ack=aps_ack, fragments=fragments)
-        task = asyncio.get_running_loop().create_task(work, name=f"frame to {to}")
-        self._posting[task] = None
-        task.add_done_callback(self._posting.pop)
-        return task
-
-    def _posted(
-        self, stack: Stack, size: int, then: Callable[[HanError | None], None], error: Exception | None
-    ) -> None:
-        if error is None:
-            then(None)
-            return
-        try:
-            with self._asking(stack, size):
-                raise error
-        except HanError as failure:
-            then(failure)
-
-    async def _post(
-        self,
-        to: Eui64,
-        cluster: int,
-        zcl: bytes,
-        then: Callable[[HanError | None], None],
-        *,
-        aps_ack: bool,
-        fragments: bool,
-    ) -> None:
-        error: HanError | None = None
-        try:
-            await self.send(to, cluster, zcl, aps_ack=aps_ack, fragments=fragments)
-        except HanError as failure:
-            error = failure
-        then(error)
+        """Send as `send` does, and go on. ``then`` is called later, with what `send` would raise."""
+        return self._dispatch.post(to, cluster, zcl, then, aps_ack=aps_ack, fragments=fragments)
 
     async def broadcast(self, cluster: int, zcl: bytes) -> None:
         """Send a ZCL frame to every device that listens all the time, to whichever endpoint has the cluster.
 
-        Nobody shares a link key with all, so it travels under the network key alone; nobody acknowledges it.
-
         Raises:
-            PayloadTooLong: it does not fit a frame; nothing was sent.
-            DeliveryFailed, RadioBusy, RadioGone: as `send`.
+            PayloadTooLong, DeliveryFailed, RadioBusy, RadioGone: see `han.dispatch`.
         """
-        if len(zcl) > LARGEST_PAYLOAD:
-            raise PayloadTooLong(len(zcl), LARGEST_PAYLOAD)
-        stack = self._working()
-        with self._asking(stack, len(zcl)):
-            await stack.send_to_all(cluster, zcl)
-
-    async def _deliver(
-        self,
-        device: Admitted,
-        nwk: int,
-        cluster: int,
-        zcl: bytes,
-        *,
-        aps_ack: bool,
-        aps_security: bool,
-        fragments: bool,
-    ) -> None:
-        size, room = len(zcl), _room(aps_security=aps_security)
-        limit = self._settings.fragments.longest if fragments else room
-        if size > limit:
-            raise PayloadTooLong(size, limit)
-        stack = self._working()
-        endpoint = self._endpoints.get((device.eui64, cluster), device.endpoint) or await self._found(device)
-        if size <= room:
-            try:
-                with self._asking(stack, size):
-                    await stack.send(nwk, endpoint, cluster, zcl, aps_ack=aps_ack, aps_security=aps_security)
-            except PayloadTooLong:  # the route to the device takes room in the frame
-                if not fragments:
-                    raise
-            else:
-                return
-        self._facts.say("hub", "message.fragmented", device=str(device.eui64), cluster=cluster, size=size)
-        block_size = self._settings.fragments.block_size(room)
-        with self._asking(stack, size):
-            await stack.send_long(
-                nwk, endpoint, cluster, zcl, aps_security=aps_security, block_size=block_size
-            )
-
-    async def _found(self, device: Admitted) -> int:
-        """The endpoint of a device that has not spoken yet."""
-        if device.endpoint is None:
-            await self.discover(device.eui64)
-        if device.endpoint is None:
-            raise DeliveryFailed(f"{device.eui64} has no endpoint with an OTA client")
-        return device.endpoint
+        await self._dispatch.broadcast(cluster, zcl)
 
     async def discover(self, eui64: Eui64) -> Discovered | None:
         """Ask a device which of its endpoints has the OTA client, and note it; None if none has.
 
         Raises:
-            UnknownDevice: it was not admitted or has not joined.
-            DeliveryFailed: it did not answer.
-            RadioBusy, RadioGone: as `send`.
+            UnknownDevice, DeliveryFailed, RadioBusy, RadioGone: see `han.dispatch`.
         """
-        device = self._roll.find(eui64)
-        if device is None or device.nwk is None:
-            raise UnknownDevice(f"{eui64} is not in the network")
-        nwk = device.nwk
-        stack = self._working()
-        with self._asking(stack):
-            answer = await stack.ask(nwk, discovery.MATCH_DESC_REQ, discovery.match_request(nwk))
-            endpoint = discovery.matched_endpoint(answer)
-            if endpoint is None:
-                return None
-            question = discovery.description_request(nwk, endpoint)
-            answer = await stack.ask(nwk, discovery.SIMPLE_DESC_REQ, question)
-        found = discovery.described(answer)
-        if found is not None:
-            device.endpoint = found.endpoint
-            self._facts.say(
-                "hub",
-                "device.discovered",
-                device=str(eui64),
-                endpoint=found.endpoint,
-                device_id=found.device_id,
-            )
-        return found
+        return await self._dispatch.discover(eui64)
 
     # What the radio hears. See `han.stack.Listener`.
 
@@ -615,7 +441,7 @@ class Coordinator:
         if device.state is not DeviceState.JOINED:
             self._joined(device, message.sender)
         cluster = message.cluster
-        self._endpoints[device.eui64, cluster] = message.source_endpoint
+        self._dispatch.spoke(device.eui64, cluster, message.source_endpoint)
         objection = device.objection(cluster, aps_secured=message.aps_secured)
         if objection is not None:
             self._refuse(device, message, objection)
@@ -639,7 +465,9 @@ class Coordinator:
         )
         if device is None:
             return
-        comes_anew = arrival is Arrival.JOIN and self._is_expected(eui64) and device.is_secured
+        comes_anew = (
+            arrival is Arrival.JOIN and self._window.is_expected(eui64, self._now()) and device.is_secured
+        )
         if comes_anew and self._security.link_keys(eui64) is None:
             # It joins with its install code, and could not read what comes under the key that it had.
             self._start(f"forget key {eui64}", self._forget_key(device, "it joins anew"))
@@ -649,7 +477,9 @@ class Coordinator:
         if not is_in:
             self._roll.place(device, nwk)
         is_sent_key = arrival is not Arrival.SECURED_REJOIN
-        if is_sent_key and not (is_in and arrival is Arrival.JOIN and not self._is_expected(eui64)):
+        if is_sent_key and not (
+            is_in and arrival is Arrival.JOIN and not self._window.is_expected(eui64, self._now())
+        ):
             self._doorstep.knocked(eui64, self._now())
             self._watch_doorstep()
 
@@ -687,11 +517,10 @@ class Coordinator:
 
     def lost(self, why: str) -> None:
         """The dongle is gone: say so and look for it."""
-        stack, self._stack = self._stack, None
+        stack = self._link.cut()
         if stack is None:
             return
-        if self._closing_joining is not None:
-            self._closing_joining.cancel()
+        self._stop_closing_joining()
         self._facts.say("radio", "radio.lost", why=why)
         self._on_event(RadioLost(why))
         self._start("reopen", self._reopen(stack))
@@ -711,7 +540,7 @@ class Coordinator:
             device.state = DeviceState.JOINED
             self._facts.say("hub", "device.joined", device=str(device.eui64), nwk=nwk)
             self._on_event(DeviceJoined(device.eui64, nwk))
-            if any(self._is_awaited(eui64) for eui64 in self._expected):
+            if any(self._is_awaited(each.eui64) for each in self._window.expected(self._now())):
                 self._start("open routers", self._open_routers())
         elif moved:
             self._facts.say("hub", "device.moved", device=str(device.eui64), nwk=nwk)
@@ -721,20 +550,20 @@ class Coordinator:
         """Whether this device may join now and has not."""
         device = self._roll.find(eui64)
         is_out = device is not None and device.state is not DeviceState.JOINED
-        return is_out and self._is_expected(eui64)
+        return is_out and self._window.is_expected(eui64, self._now())
 
     async def _open_routers(self) -> None:
         """Let those join who hear a router only: the newest one was not there when joining opened."""
-        seconds, stack = self._seconds_left(), self._stack
+        seconds, stack = self._window.seconds_left(self._now()), self._link.stack
         if not seconds or stack is None:
             return
-        with contextlib.suppress(DeliveryFailed, RadioBusy, RadioGone), self._asking(stack):
+        with contextlib.suppress(DeliveryFailed, RadioBusy, RadioGone), self._link.asking(stack):
             await stack.open_routers(seconds)
 
     def _forget(self, eui64: Eui64) -> None:
         """What is under way with a device that is gone is of no use."""
         self._doorstep.spoke(eui64)
-        self._expected.pop(eui64, None)
+        self._window.forget(eui64)
         if self._establishment is not None:
             self._establishment.forget(eui64)
 
@@ -754,15 +583,7 @@ class Coordinator:
 
     async def _say_no(self, device: Admitted, message: Message, answer: bytes) -> None:
         with contextlib.suppress(HanError):
-            await self._deliver(
-                device,
-                message.sender,
-                message.cluster,
-                answer,
-                aps_ack=True,
-                aps_security=False,
-                fragments=False,
-            )
+            await self._dispatch.say_openly(device, message.sender, message.cluster, answer)
 
     def _watch_doorstep(self) -> None:
         if self._watching_doorstep is not None:
@@ -779,15 +600,10 @@ class Coordinator:
             self._on_event(DeviceInTrouble(eui64, why))
         self._watch_doorstep()
 
-    def _is_expected(self, eui64: Eui64) -> bool:
-        """Whether it was admitted so lately that it may join with its install code."""
-        expected = self._expected.get(eui64)
-        return expected is not None and expected.until > self._now()
-
     async def _dismiss_removed(self, nwk: int, eui64: Eui64) -> None:
-        stack = self._stack
+        stack = self._link.stack
         if stack is not None:
-            with contextlib.suppress(RadioBusy, RadioGone), self._asking(stack):
+            with contextlib.suppress(RadioBusy, RadioGone), self._link.asking(stack):
                 await self._dismiss(stack, nwk, eui64)
 
     async def _dismiss(self, stack: Stack, nwk: int, eui64: Eui64) -> None:
@@ -831,14 +647,14 @@ class Coordinator:
     async def _keep_key(self, eui64: Eui64, key: bytes) -> None:
         if self._roll.find(eui64) is None:
             raise UnknownDevice(f"{eui64} was removed meanwhile")
-        stack = self._working()
-        with self._asking(stack):
+        stack = self._link.working()
+        with self._link.asking(stack):
             await stack.key_table.put(eui64, key)
 
     async def _forget_key(self, device: Admitted, why: str) -> None:
-        stack = self._stack
+        stack = self._link.stack
         if stack is not None:
-            with contextlib.suppress(RadioBusy, RadioGone), self._asking(stack):
+            with contextlib.suppress(RadioBusy, RadioGone), self._link.asking(stack):
                 await stack.forget_old_key(device.eui64)
         self._unsecure(device, why)
 
@@ -878,12 +694,12 @@ class Coordinator:
         self._start(f"identify {sender:#06x}", self._identify(sender))
 
     async def _identify(self, nwk: int) -> None:
-        stack = self._stack
+        stack = self._link.stack
         if stack is None:
             self._strangers.pop(nwk, None)
             return
         eui64 = None
-        with contextlib.suppress(DeliveryFailed, RadioBusy, RadioGone), self._asking(stack):
+        with contextlib.suppress(DeliveryFailed, RadioBusy, RadioGone), self._link.asking(stack):
             eui64 = await stack.eui64_of(nwk)
             if eui64 is None:
                 # Kind of answer 0 (a single device), start index 0.
@@ -918,14 +734,14 @@ class Coordinator:
             )
         # No await in between: what is lost from here on is lost by this stack.
         self._network = stack.last_network
-        self._stack = stack
+        self._link.stack = stack
 
     async def _settle(self) -> None:
         """See to what a dongle that was exchanged, reset or restarted has forgotten."""
-        stack = self._stack
+        stack = self._link.stack
         if stack is None:
             return
-        with contextlib.suppress(RadioBusy, RadioGone, DeliveryFailed), self._asking(stack):
+        with contextlib.suppress(RadioBusy, RadioGone, DeliveryFailed), self._link.asking(stack):
             self._key_rows = await stack.key_table.rows()
             self._say_if_keys_lack_rows()
             await self._compare_keys(stack)
@@ -964,47 +780,36 @@ class Coordinator:
     async def _expect_again(self, stack: Stack) -> None:
         """A dongle that restarted has forgotten whom it was to let in: tell it, for the time that is left."""
         now = self._now()
-        self._expected = {eui64: each for eui64, each in self._expected.items() if each.until > now}
-        for eui64, expected in list(self._expected.items()):
+        for expected in self._window.expected(now):
+            eui64 = expected.eui64
             if not self._is_awaited(eui64):
                 continue  # it is in, and where the key table takes both keys, its own must not be overwritten
-            seconds = min(LONGEST_PERMIT, math.ceil(expected.until - now))
+            seconds = expected.seconds_left(now)
             await stack.admit(eui64, expected.link_key, seconds)
-            self._close_joining_in(max(seconds, self._seconds_left()))
+            self._close_joining_in(max(seconds, self._window.seconds_left(self._now())))
             why = "the dongle restarted"
             self._facts.say("hub", "join.open", device=str(eui64), seconds=seconds, why=why)
 
-    def _working(self) -> Stack:
-        if self._stack is None:
-            raise RadioGone("the dongle is gone; the hub keeps looking for it")
-        return self._stack
-
-    @contextlib.contextmanager
-    def _asking(self, stack: Stack, size: int = 0) -> Iterator[None]:
-        """See `translated`. A stack that is not ours any more fails as a dongle that is gone."""
-        with translated(size, is_lost=lambda: stack is not self._stack):
-            yield
-
-    def _seconds_left(self) -> int:
-        """For how long joining is still open."""
-        if self._closing_joining is None or self._closing_joining.cancelled():
-            return 0
-        left = self._closing_joining.when() - asyncio.get_running_loop().time()
-        return min(LONGEST_PERMIT, math.ceil(left))
-
     def _close_joining_in(self, seconds: int) -> None:
-        if self._closing_joining is not None:
-            self._closing_joining.cancel()
-        self._closing_joining = asyncio.get_running_loop().call_later(
+        loop = asyncio.get_running_loop()
+        self._stop_closing_joining()
+        self._window.open_until(loop.time() + seconds)
+        self._closing_joining = loop.call_later(
             seconds, lambda: self._start("close joining", self._close_joining())
         )
 
-    async def _close_joining(self) -> None:
+    def _stop_closing_joining(self) -> None:
+        if self._closing_joining is not None:
+            self._closing_joining.cancel()
         self._closing_joining = None
-        stack = self._stack
+        self._window.close()
+
+    async def _close_joining(self) -> None:
+        self._stop_closing_joining()
+        stack = self._link.stack
         if stack is None:
             return
-        with contextlib.suppress(DeliveryFailed, RadioBusy, RadioGone), self._asking(stack):
+        with contextlib.suppress(DeliveryFailed, RadioBusy, RadioGone), self._link.asking(stack):
             await stack.close_joining()
         self._facts.say("hub", "join.closed")
 
@@ -1015,8 +820,3 @@ class Coordinator:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
-
-
-def _room(*, aps_security: bool) -> int:
-    """Octets of a ZCL frame that fit one frame on the air."""
-    return LARGEST_PAYLOAD - (APS_SECURITY_OVERHEAD if aps_security else 0)

@@ -348,7 +348,7 @@ async def test_what_the_dongle_says_is_told_in_our_words(world, trouble, meaning
     async def fails(*_: object, **__: object) -> None:
         raise trouble
 
-    world.hub._stack._ezsp._command = fails
+    world.hub._link.stack._ezsp._command = fails
     with pytest.raises(meaning):
         await world.hub.send(PPMID, OTA_CLUSTER, bytes(60), fragments=False)
 
@@ -360,7 +360,7 @@ async def test_a_mistake_of_ours_is_not_taken_for_a_lost_dongle(world):
     async def breaks(*_: object, **__: object) -> None:
         raise AttributeError("a bug")
 
-    world.hub._stack._ezsp._command = breaks
+    world.hub._link.stack._ezsp._command = breaks
     with pytest.raises(AttributeError, match="a bug"):
         await world.hub.send(PPMID, OTA_CLUSTER, b"down")
 
@@ -369,10 +369,10 @@ async def test_an_admission_that_fails_half_way_leaves_joining_closed(world):
     async def fails(*_: object, **__: object) -> None:
         raise DeliveryError("refused", sl_Status.BUSY)
 
-    world.hub._stack.permit_ncp = fails
+    world.hub._link.stack.permit_ncp = fails
     with pytest.raises(RadioBusy):
         await world.hub.admit(PPMID, CODE, "PPMID")
-    del world.hub._stack.permit_ncp
+    del world.hub._link.stack.permit_ncp
     await asyncio.sleep(1)
 
     assert world.hub.devices == []

@@ -368,7 +368,7 @@ async def test_a_dongle_that_restarts_uses_no_counter_twice(world):
 async def test_a_key_that_the_dongle_has_lost_is_established_anew_by_the_hub(world):
     await world.admit_and_switch_on("one")
     before = world.key_in_device("one")
-    await world.hub._stack.key_table.erase(world.eui64("one"))
+    await world.hub._link.stack.key_table.erase(world.eui64("one"))
 
     await world.restart()
     await asyncio.sleep(10.0)
@@ -602,7 +602,7 @@ async def test_separating_the_keys_of_a_network_leaves_its_devices_and_their_cou
 async def test_a_backup_of_the_network_holds_the_link_keys_and_their_counters(world):
     await world.admit_and_switch_on("one")
 
-    backup = await world.hub._stack.backups.create_backup(load_devices=True)
+    backup = await world.hub._link.stack.backups.create_backup(load_devices=True)
 
     (kept,) = backup.network_info.key_table
     assert Eui64.from_wire(kept.partner_ieee.serialize()) == world.eui64("one")

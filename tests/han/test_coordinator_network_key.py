@@ -69,7 +69,7 @@ async def test_it_can_be_switched_again_and_the_hub_restarted(world):
 async def test_a_backup_holds_the_new_key_and_its_counters(world):
     await world.admit_and_switch_on("one")
     await world.hub.switch_network_key()
-    backup = await world.hub._stack.backups.create_backup(load_devices=True)
+    backup = await world.hub._link.stack.backups.create_backup(load_devices=True)
 
     key = backup.network_info.network_key
     assert (bytes(key.key.serialize()), key.seq) == (network_keys(world)["dongle"], 1)

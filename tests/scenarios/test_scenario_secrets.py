@@ -97,7 +97,7 @@ async def told(rebound, tmp_path):
                     lab_authority(Suite.TWO),
                     lab_credentials(ppmid.eui64),
                 ),
-                *(coordinator, coordinator.network, coordinator.devices, coordinator._stack),
+                *(coordinator, coordinator.network, coordinator.devices, coordinator._link.stack),
                 *(coordinator._settings, coordinator._network_settings, coordinator._security),
                 *(coordinator._establishment, coordinator._establishment._machine, coordinator._roll),
                 *(node.store, node.store.link_keys, node.network, memory.store.link_keys),

@@ -30,9 +30,9 @@ class StubAttribute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     An octet string is written in hex.
     """
 
-    id: Annotated[int, _SIXTEEN_BITS]
-    type: Annotated[int, _OCTET]
-    value: int | str
+    id: Annotated[int, _SIXTEEN_BITS, Meta(description="Of the attribute.")]
+    type: Annotated[int, _OCTET, Meta(description="The attribute's ZCL data type; 66 is a character string.")]
+    value: Annotated[int | str, Meta(description="What it always reads; an octet string in hex.")]
 
     def __post_init__(self) -> None:
         """Refuse a value that is none of its type."""
@@ -53,14 +53,28 @@ class StubAttribute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class StubCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A command of the client side, and the one with which it is always answered; ``payload`` in hex."""
 
-    command: Annotated[int, _OCTET]
-    answer: Annotated[int, _OCTET]
-    payload: Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2})*$", max_length=2048)] = ""
+    command: Annotated[int, _OCTET, Meta(description="Id of the client's command.")]
+    answer: Annotated[int, _OCTET, Meta(description="Id of the server's command that answers it.")]
+    payload: Annotated[
+        str,
+        Meta(pattern=r"^([0-9a-fA-F]{2})*$", max_length=2048, description="What the answer carries, in hex."),
+    ] = ""
 
 
 class StubCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A cluster whose server side is no more than these answers."""
 
-    cluster: Annotated[int, _SIXTEEN_BITS]
-    attributes: tuple[StubAttribute, ...] = ()
-    commands: tuple[StubCommand, ...] = ()
+    cluster: Annotated[int, _SIXTEEN_BITS, Meta(description="Id of the cluster.")]
+    attributes: Annotated[
+        tuple[StubAttribute, ...],
+        Meta(
+            description="What it reads.",
+            examples=[(StubAttribute(id=0x0000, type=0x42, value="standard"),)],
+        ),
+    ] = ()
+    commands: Annotated[
+        tuple[StubCommand, ...],
+        Meta(
+            description="What it answers.", examples=[(StubCommand(command=0, answer=0, payload="00112233"),)]
+        ),
+    ] = ()

@@ -1,11 +1,11 @@
-"""The hub's configuration file: TOML, read strictly, every value with a default and a reason to exist.
+"""The hub's configuration file: TOML, read strictly, every value with a default and the reason for it.
 
-A command-line option wins over the file. What is written here and cannot be is refused by name.
+A command-line option wins over the file. What is written here and cannot be is refused by name. The reasons
+are written beside the fields and nowhere else: ``gbhan hub --print-config`` shows them.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,179 +13,284 @@ import msgspec
 from msgspec import Meta
 
 from han.coordinator import SecuritySettings
-from han.stub_clusters import StubCluster
+from han.stub_clusters import StubAttribute, StubCluster, StubCommand
+from hub.config_file import read
+from hub.config_ota import OtaSection
 from hub.energy_service import EnergyServiceSettings
-from hub.errors import OurError
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
 from hub.slot import DAY, KeepTheWaiting, LatestWins, SlotSettings
-from hub.terms import Terms, check
 from hub.tunnels import TunnelSettings
-from ota.errors import OurError as OtaOurError
-from ota.eui64 import Eui64
-from ota.pacing import FSK_SUB_GHZ, O_QPSK_2400
-from ota.server import ServerSettings
 from ota.status import Status
 
 Seconds = Annotated[float, Meta(gt=0)]
-Positive = Annotated[int, Meta(ge=1)]
+Octet = Annotated[int, Meta(ge=0, le=0xFF)]
 
-_SERVER = ServerSettings()
+_TUNNELS = TunnelSettings()
+_ENERGY = EnergyServiceSettings()
+_QUESTIONS = QuestionSettings()
 
-
-class ConfigError(OurError):
-    """The configuration file cannot be used; the text names the file and the value."""
+_STUB = StubCluster(
+    cluster=0x0700,
+    attributes=(StubAttribute(id=0x0000, type=0x42, value="standard"),),
+    commands=(StubCommand(command=0x00, answer=0x00, payload="00112233"),),
+)
 
 
 class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[slot]``: see `hub.slot.SlotSettings`."""
 
-    capacity: Annotated[int, Meta(ge=69)] = SlotSettings().capacity
-    retention_days: Annotated[float, Meta(ge=0)] = 14.0
-    lets_go_by_itself: bool = False
-    equal_priority: Literal["keep", "latest"] = "keep"
-
-
-class DeviceSection(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[ota.devices]]``: on what terms one device is served; see `hub.terms.Terms`."""
-
-    eui64: str
-
-
-class OtaSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[ota]``: see `ota.server_settings.ServerSettings` for what each is, and why it is what it is.
-
-    ``band`` is where the hub's radio is, for the count of its air time. ``times`` are told to clients as
-    delays, or as UTC for those that want it so.
-    """
-
-    block_ceiling: Annotated[int, Meta(ge=1, le=65)] = _SERVER.block_ceiling
-    preempted_answer: Literal["abort", "no-image"] = "abort"
-    nothing_for_you: Literal["no-image", "not-authorized"] = "no-image"
-    notify_every: Seconds = _SERVER.notify_every
-    notify_every_at_most: Seconds = _SERVER.notify_every_at_most
-    notify_type: Annotated[int, Meta(ge=0, le=3)] = _SERVER.notify_type
-    notify_jitter: Annotated[int, Meta(ge=1, le=100)] = _SERVER.notify_jitter
-    notify_by_broadcast: bool = _SERVER.notify_by_broadcast
-    stall_after: Seconds = _SERVER.stall_after
-    aborts_allowed: Positive = _SERVER.aborts_allowed
-    invalid_images_allowed: Positive = _SERVER.invalid_images_allowed
-    reinstall: bool = _SERVER.reinstall
-    hardware_version_needed: bool = _SERVER.hardware_version_needed
-    gbcs_wait: bool = _SERVER.gbcs_wait
-    acknowledged_blocks: bool = _SERVER.acknowledged_blocks
-    serves_pages: bool = _SERVER.serves_pages
-    page_window: Positive = _SERVER.page_window
-    page_spacing: Annotated[float, Meta(ge=0)] = _SERVER.page_spacing
-    downloads_at_once: Positive | None = _SERVER.downloads_at_once
-    pause_wait: Seconds = _SERVER.pause_wait
-    turn_wait: Seconds = _SERVER.turn_wait
-    wait_at_most: Seconds = _SERVER.wait_at_most
-    countdown_at_most: Seconds = _SERVER.countdown_at_most
-    times: Literal["delays", "utc"] = "delays"
-    air_time_per_hour: Seconds | None = _SERVER.air_time_per_hour
-    band: Literal["2.4-ghz", "sub-ghz"] = "2.4-ghz"
-    requests_per_second: Positive = _SERVER.requests_per_second
-    repeats_per_minute: Positive = _SERVER.repeats_per_minute
-    queries_per_minute: Positive = _SERVER.queries_per_minute
-    flood_wait: Seconds = _SERVER.flood_wait
-    repeats_before_smaller: Positive = _SERVER.repeats_before_smaller
-    devices: tuple[DeviceSection, ...] = ()
-
-    def settings(self) -> ServerSettings:
-        """What the OTA machine makes of it.
-
-        Raises:
-            ConfigError: if values do not go together.
-        """
-        no_image = Status.NO_IMAGE_AVAILABLE
-        as_written = {
-            each.name: getattr(self, each.name)
-            for each in fields(ServerSettings)
-            if each.name not in ("preempted_answer", "nothing_for_you", "phy", "utc")
-        }
-        try:
-            return ServerSettings(
-                preempted_answer=Status.ABORT if self.preempted_answer == "abort" else no_image,
-                nothing_for_you=no_image if self.nothing_for_you == "no-image" else Status.NOT_AUTHORIZED,
-                phy=O_QPSK_2400 if self.band == "2.4-ghz" else FSK_SUB_GHZ,
-                **as_written,
-            )
-        except OtaOurError as error:
-            raise ConfigError(f"[ota] {error}") from None
-
-    def terms(self) -> dict[Eui64, Terms]:
-        """On what terms single devices are served.
-
-        Raises:
-            ConfigError: if a device is named twice, is none, or its terms cannot be kept.
-        """
-        terms: dict[Eui64, Terms] = {}
-        for each in self.devices:
-            try:
-                device = Eui64.parse(each.eui64)
-            except ValueError as error:
-                raise ConfigError(f"[[ota.devices]] eui64: {error}") from None
-            if device in terms:
-                raise ConfigError(f"[[ota.devices]] names {device} twice: put its terms into one section")
-            terms[device] = each.over(Terms())
-            objection = check(terms[device])
-            if objection is not None:
-                raise ConfigError(f"[[ota.devices]] {device}: {objection}")
-        return terms
+    capacity: Annotated[
+        int,
+        Meta(
+            ge=69,
+            description="Octets of the largest image. 750 KB is the largest that was forecast, no limit of"
+            " the Technical Specifications, and no source says whether decimal (750000) or binary; the"
+            " default is the larger reading, which refuses less.",
+        ),
+    ] = SlotSettings().capacity
+    retention_days: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Days for which an image that is still needed is safe, from the moment it has"
+            " arrived whole. SECMP0007 asks for two weeks at least; what comes after is free.",
+        ),
+    ] = 14.0
+    lets_go_by_itself: Annotated[
+        bool,
+        Meta(
+            description="Whether the image goes when its retention has passed. By default it stays until"
+            " the space is wanted: the two weeks are a minimum, and an image that is kept may still be"
+            " fetched."
+        ),
+    ] = False
+    equal_priority: Annotated[
+        Literal["keep", "latest"],
+        Meta(
+            description="Who has the slot between images of the same priority: the one that is still needed"
+            ' ("keep"; the other hears "too busy" and its sender tries again), or the later one ("latest").'
+            " No source decides it; a promise of two weeks that the next sender can end is worth little."
+        ),
+    ] = "keep"
 
 
 class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[network]``: the network to form if there is none; what is left out is drawn or measured.
+    """``[network]``: the network to form if there is none; see `han.radio.RadioSettings` for the rest."""
 
-    ``source_routing`` concerns a network that is there already as well; see `han.radio.RadioSettings`.
-    """
-
-    channel: Annotated[int, Meta(ge=11, le=26)] | None = None
-    pan_id: Annotated[int, Meta(ge=1, le=0xFFFE)] | None = None
-    source_routing: bool = False
+    channel: Annotated[
+        Annotated[int, Meta(ge=11, le=26)] | None,
+        Meta(
+            description="Channel of a network that is formed. Not given: the quietest, by the dongle's scan.",
+            examples=[20],
+        ),
+    ] = None
+    pan_id: Annotated[
+        Annotated[int, Meta(ge=1, le=0xFFFE)] | None,
+        Meta(description="PAN id of a network that is formed. Not given: drawn.", examples=[4660]),
+    ] = None
+    source_routing: Annotated[
+        bool,
+        Meta(
+            description="Whether the hub is a concentrator: asks every device, every minute, for the way to"
+            " it, and sends along that way. A house of one hop has no use for it, and each relay takes two"
+            " octets off every message."
+        ),
+    ] = False
 
 
 class SecuritySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[security]``: see `han.coordinator.SecuritySettings`."""
 
-    require_key_establishment: bool = True
-    refusal: Literal["not-authorized", "failure"] = "not-authorized"
+    require_key_establishment: Annotated[
+        bool,
+        Meta(
+            description="Whether a device has to agree a link key by certificate before protected clusters"
+            " are open to it, unless its admission says otherwise. Smart Energy wants it; false is for a"
+            " laboratory whose devices have no certificate."
+        ),
+    ] = True
+    refusal: Annotated[
+        Literal["not-authorized", "failure"],
+        Meta(
+            description="What the sender of an unprotected message is told. NOT_AUTHORIZED is the present"
+            " standard; older stacks say FAILURE."
+        ),
+    ] = "not-authorized"
+
+
+class TunnelSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[tunnels]``: see `hub.tunnels.TunnelSettings`."""
+
+    protocol: Annotated[
+        Octet,
+        Meta(
+            description="Protocol id of the tunnels that the hub opens: 6, GB-HRGP, by recollection; no"
+            " public source was found. A device that opens a tunnel may name another."
+        ),
+    ] = _TUNNELS.protocol
+    maximum_incoming: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1500,
+            description="Octets of the longest GBCS message that devices may send through a tunnel; 1500 is"
+            " what the Tunnelling cluster starts from, and GBCS messages about firmware are far shorter.",
+        ),
+    ] = _TUNNELS.maximum_incoming
+    answer_within: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds that a device may take to answer a request for a tunnel. No source; it"
+            " leaves room for a device that polls its parent now and then."
+        ),
+    ] = _TUNNELS.answer_within
+    first_pause: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds until a message is tried again that no radio acknowledged; each further"
+            " pause is twice as long. A device that is heard meanwhile is tried at once."
+        ),
+    ] = _TUNNELS.first_pause
+    longest_pause: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds between two tries, at most. No source; a gas meter sleeps for most of its"
+            " life, and is tried when it is heard."
+        ),
+    ] = _TUNNELS.longest_pause
 
 
 class EnergyServiceSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[energy_service]``: see `hub.energy_service.EnergyServiceSettings`."""
 
-    keep_alive_base: Annotated[int, Meta(ge=1, le=0xFF)] = EnergyServiceSettings().keep_alive_base
-    keep_alive_jitter: Annotated[int, Meta(ge=0, le=0x200)] = EnergyServiceSettings().keep_alive_jitter
-    time_status: Annotated[int, Meta(ge=0, le=0x0F)] = EnergyServiceSettings().time_status
+    keep_alive_base: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=0xFF,
+            description="Minutes between two questions of a device whether the hub is there (Smart Energy"
+            " 1.4: 10).",
+        ),
+    ] = _ENERGY.keep_alive_base
+    keep_alive_jitter: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=0x200,
+            description="Seconds that a device adds to it, at most, by chance (Smart Energy 1.4: 300).",
+        ),
+    ] = _ENERGY.keep_alive_jitter
+    time_status: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=0x0F,
+            description="How far devices may trust the hub's clock, a bitmap: 1 master, 2 synchronized over"
+            " the HAN, 4 knows zone and summer time, 8 better than other clocks in the home. The default is"
+            " master and better: the hub is the home's clock, and serves UTC alone.",
+        ),
+    ] = _ENERGY.time_status
 
 
 class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[mqtt]``: the broker's URL may stand here, so that its password stays off the command line."""
 
-    url: str | None = None
-    insecure: str = ""
+    url: Annotated[
+        str | None,
+        Meta(
+            description="The broker: mqtt://HOST:PORT, mqtts://USER@HOST?password_file=FILE, or"
+            " mqtt+unix:///PATH; --mqtt wins. There is no default: a hub without its head end is none.",
+            examples=["mqtt://127.0.0.1:1883"],
+        ),
+    ] = None
+    insecure: Annotated[
+        str,
+        Meta(
+            description='The words "in the clear" allow a broker on another machine without TLS or without'
+            " a password; see SECURITY.md."
+        ),
+    ] = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
-    radio: str | None = None
-    state: str | None = None
-    keys: str | None = None
-    """Folder with the hub's certificates: ``--keys``."""
-    lab_keys: bool = False
-    progress_every: Seconds = 5.0
-    read_version_within: Seconds = 10.0
-    read_version_attempts: Annotated[int, Meta(ge=1)] = 3
-    mqtt: MqttSection = MqttSection()
-    network: NetworkSection = NetworkSection()
-    security: SecuritySection = SecuritySection()
-    energy_service: EnergyServiceSection = EnergyServiceSection()
-    stub_clusters: tuple[StubCluster, ...] = ()
-    slot: SlotSection = SlotSection()
-    ota: OtaSection = OtaSection()
+    radio: Annotated[
+        str | None,
+        Meta(
+            description="The dongle: a port, tcp://HOST:PORT or sim://HOME; --radio wins. A name under"
+            " /dev/serial/by-id stays the same when another dongle is plugged in.",
+            examples=["tcp://127.0.0.1:6638"],
+        ),
+    ] = None
+    state: Annotated[
+        str | None,
+        Meta(
+            description="The folder where the hub keeps its state, for one hub alone; --state wins.",
+            examples=["/var/lib/gbhan"],
+        ),
+    ] = None
+    keys: Annotated[
+        str | None,
+        Meta(
+            description="The folder with the hub's certificates, made by gbhan keys; --keys wins.",
+            examples=["/etc/gbhan/keys"],
+        ),
+    ] = None
+    lab_keys: Annotated[
+        bool,
+        Meta(
+            description="Prove nothing, by the public lab authority, instead of by certificates in keys:"
+            " for simulated devices. --lab-keys says the same."
+        ),
+    ] = False
+    progress_every: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds between two reports of one device's progress, at least. A person watches,"
+            " and a broker need not carry each block."
+        ),
+    ] = 5.0
+    read_version_within: Annotated[
+        Seconds,
+        Meta(description="Seconds that a device may take to tell its firmware version (11.2). No source."),
+    ] = _QUESTIONS.answer_within
+    read_version_attempts: Annotated[
+        int,
+        Meta(ge=1, description="So often it is asked before it counts as unreachable. No source."),
+    ] = _QUESTIONS.attempts
+    mqtt: Annotated[MqttSection, Meta(description="The broker.")] = MqttSection()
+    network: Annotated[
+        NetworkSection,
+        Meta(
+            description="The network: what is formed if the dongle has none, and how messages find their way."
+        ),
+    ] = NetworkSection()
+    security: Annotated[SecuritySection, Meta(description="Who is let at the protected clusters.")] = (
+        SecuritySection()
+    )
+    energy_service: Annotated[
+        EnergyServiceSection, Meta(description="What devices are told besides images.")
+    ] = EnergyServiceSection()
+    slot: Annotated[
+        SlotSection, Meta(description="The place for images, and what happens when two want it.")
+    ] = SlotSection()
+    tunnels: Annotated[
+        TunnelSection,
+        Meta(description="The tunnels through which GBCS messages reach devices and come from them."),
+    ] = TunnelSection()
+    ota: Annotated[
+        OtaSection, Meta(description="How images are served, by the OTA Upgrade cluster (0x0019).")
+    ] = OtaSection()
+    stub_clusters: Annotated[
+        tuple[StubCluster, ...],
+        Meta(
+            description="Clusters that a laboratory wants answered with nothing behind them: a real PPMID"
+            " asks for prices, messages and a balance, which a hub for firmware does not have.",
+            examples=[(_STUB,)],
+        ),
+    ] = ()
 
     @classmethod
     def read(cls, path: Path) -> Config:
@@ -194,12 +299,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             ConfigError: if it cannot be read, or says something that cannot be.
         """
-        try:
-            return msgspec.toml.decode(path.read_bytes(), type=cls)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from None
-        except (msgspec.DecodeError, RecursionError) as error:  # the latter: nested too deep
-            raise ConfigError(f"{path}: {error}") from None
+        return read(path, cls)
 
     def security_settings(self) -> SecuritySettings:
         """How link keys are established; the hub's certificates and ready keys come from elsewhere."""
@@ -225,7 +325,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             server=self.ota.settings(),
             tells_utc=self.ota.times == "utc",
             terms=self.ota.terms(),
-            tunnels=TunnelSettings(),
+            tunnels=TunnelSettings(
+                protocol=self.tunnels.protocol,
+                maximum_incoming=self.tunnels.maximum_incoming,
+                answer_within=self.tunnels.answer_within,
+                first_pause=self.tunnels.first_pause,
+                longest_pause=self.tunnels.longest_pause,
+            ),
             energy_service=EnergyServiceSettings(
                 keep_alive_base=self.energy_service.keep_alive_base,
                 keep_alive_jitter=self.energy_service.keep_alive_jitter,

@@ -17,21 +17,43 @@ Silence = Annotated[float, Meta(gt=0, le=30 * 86_400)]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """For one device; what is left out is as for all others. Null says so, where it takes back other terms.
+    """For one device; what is left out is as for all others. Null says so where it takes back other terms."""
 
-    ``block_ceiling``: octets of image in a block, at most. ``minimum_block_period``: seconds between two of
-    its block requests, at least; 0: none. ``block_period_unit``: what it counts that period in, "probe" if
-    that has to be found out. ``acknowledged_blocks``: whether blocks want an APS acknowledgement.
-    ``stall_after``: seconds of silence in mid-download until it counts as stalled. ``serves_pages``: whether
-    its Image Page Requests are served.
-    """
-
-    block_ceiling: Ceiling | UnsetType | None = UNSET
-    minimum_block_period: BlockPeriod | UnsetType | None = UNSET
-    block_period_unit: PeriodUnit | UnsetType | None = UNSET
-    acknowledged_blocks: bool | UnsetType | None = UNSET
-    stall_after: Silence | UnsetType | None = UNSET
-    serves_pages: bool | UnsetType | None = UNSET
+    block_ceiling: Annotated[
+        Ceiling | UnsetType | None,
+        Meta(description="Octets of image in a block, at most.", examples=[40]),
+    ] = UNSET
+    minimum_block_period: Annotated[
+        BlockPeriod | UnsetType | None,
+        Meta(
+            description="Seconds between two of its block requests, at least; 0: none. The cluster tells it"
+            " to the device with its first block.",
+            examples=[0.25],
+        ),
+    ] = UNSET
+    block_period_unit: Annotated[
+        PeriodUnit | UnsetType | None,
+        Meta(
+            description="What the device counts that period in. Cluster revisions 1 and 3 say milliseconds,"
+            ' 2 says seconds; "probe", the default, finds out by timing a request.',
+            examples=["ms"],
+        ),
+    ] = UNSET
+    acknowledged_blocks: Annotated[
+        bool | UnsetType | None,
+        Meta(description="Whether its blocks want an APS acknowledgement.", examples=[False]),
+    ] = UNSET
+    stall_after: Annotated[
+        Silence | UnsetType | None,
+        Meta(
+            description="Seconds of silence in mid-download after which it counts as stalled.",
+            examples=[3600.0],
+        ),
+    ] = UNSET
+    serves_pages: Annotated[
+        bool | UnsetType | None,
+        Meta(description="Whether its Image Page Requests are served.", examples=[False]),
+    ] = UNSET
 
     def over(self, base: Terms) -> Terms:
         """These terms, and where they leave something out those of the base; null takes back what it has."""

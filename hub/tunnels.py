@@ -26,8 +26,6 @@ from han.zcl import (
 )
 from ota.eui64 import Eui64
 
-PROTOCOL: Final = 6
-"""Tunnel protocol of GBCS (GB-HRGP), by recollection; a device that asks for another gets the tunnel too."""
 _ANY_MANUFACTURER: Final = 0xFFFF
 _NO_SUCH_TUNNEL: Final = 0
 
@@ -36,6 +34,9 @@ _NO_SUCH_TUNNEL: Final = 0
 class TunnelSettings:
     """Times in seconds, sizes in octets."""
 
+    protocol: int = 6
+    """Of the tunnels that the hub opens: GBCS (GB-HRGP), by recollection. A device that asks for another gets
+    its tunnel too."""
     maximum_incoming: int = 1500
     answer_within: float = 30.0
     """How long a device may take to answer a request for a tunnel."""
@@ -202,7 +203,7 @@ class Tunnels:
             end.is_asking = True
             end.due = now + self._settings.answer_within
             request = RequestTunnel(
-                PROTOCOL,
+                self._settings.protocol,
                 _ANY_MANUFACTURER,
                 flow_control=False,
                 maximum_incoming=self._settings.maximum_incoming,

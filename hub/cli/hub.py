@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from han.coordinator import SecuritySettings
 from han.facts import Facts, write_facts
@@ -17,11 +19,12 @@ from han.radio import NetworkSettings, RadioSettings
 from han.security.lab_authority import lab_credentials
 from hub.cli.certificates import credentials_in
 from hub.cli.program import clock, exit_statuses, run, show_facts
-from hub.config import Config, ConfigError
+from hub.config import Config
+from hub.config_file import ConfigError, written
 from hub.disk import RealDisk, held_alone
 from hub.flash import Flash
 from hub.house import coordinator_at
-from hub.hub import Bearings, Hub
+from hub.hub import Bearings, Hub, HubSettings
 from hub.mqtt import BrokerAddress, MailboxSettings
 
 
@@ -29,7 +32,8 @@ from hub.mqtt import BrokerAddress, MailboxSettings
 class _Told:
     """What the command line says."""
 
-    config: Config
+    settings: HubSettings
+    network: NetworkSettings
     radio: RadioSettings
     security: SecuritySettings
     mailbox: MailboxSettings
@@ -54,7 +58,18 @@ class _Told:
 @click.option(
     "--lab-keys", is_flag=True, help="Prove nothing, by the public lab authority: for simulated devices."
 )
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Everything else that may be set, and these options too (TOML).",
+)
+@click.option(
+    "--print-config",
+    is_flag=True,
+    help="Print a whole --config file, with reasons, and end; what is given here or in --config is in it.",
+)
 @click.option("--adopt", is_flag=True, help="Take over a network on the dongle that this hub did not form.")
 @click.option(
     "--reform", is_flag=True, help="Replace the network on the dongle by a new one (it is backed up)."
@@ -78,6 +93,7 @@ def hub(
     keys: Path | None,
     lab_keys: bool,
     config_file: Path | None,
+    print_config: bool,
     adopt: bool,
     reform: bool,
     insecure: str,
@@ -92,15 +108,28 @@ def hub(
     Example: gbhan hub --radio tcp://127.0.0.1:6638 --keys hub-keys --mqtt mqtt://127.0.0.1 --state hub-state
     """
     with exit_statuses():
-        config = Config.read(config_file) if config_file else Config()
-        radio_url = _needed("--radio", radio or config.radio)
-        mqtt_url = _needed("--mqtt", mqtt or config.mqtt.url)
-        home = Path(_needed("--state", str(state) if state else config.state)).expanduser()
+        config = _merged(
+            Config.read(config_file) if config_file else Config(),
+            radio=radio,
+            mqtt=mqtt,
+            state=state,
+            keys=keys,
+            lab_keys=lab_keys,
+            insecure=insecure,
+        )
+        settings = config.settings()
+        if print_config:
+            click.echo(written(config), nl=False)
+            return
+        radio_url = _needed("--radio", config.radio)
+        mqtt_url = _needed("--mqtt", config.mqtt.url)
+        home = Path(_needed("--state", config.state)).expanduser()
         if adopt and reform:
             raise ConfigError("--adopt keeps the dongle's network and --reform replaces it: give one of them")
-        address = BrokerAddress.parse(mqtt_url, insecure or config.mqtt.insecure)
+        address = BrokerAddress.parse(mqtt_url, config.mqtt.insecure)
         told = _Told(
-            config,
+            settings,
+            NetworkSettings(channel=config.network.channel, pan_id=config.network.pan_id),
             RadioSettings(
                 radio_url,
                 state=home / "radio",
@@ -109,7 +138,7 @@ def hub(
                 source_routing=config.network.source_routing,
                 further_clusters=tuple(stub.cluster for stub in config.stub_clusters),
             ),
-            _security(config, keys, lab_keys=lab_keys, radio=radio_url),
+            _security(config, radio_url),
             MailboxSettings(address, client_id=""),
             home,
             facts,
@@ -129,8 +158,8 @@ async def _serve(told: _Told) -> None:
     show_facts(facts, as_json=told.as_json, verbose=told.verbose)
     with _facts_file(facts, told.facts):
         running = await Hub.open(
-            told.config.settings(),
-            open_house=coordinator_at(told.radio, _network(told.config), told.security, facts),
+            told.settings,
+            open_house=coordinator_at(told.radio, told.network, told.security, facts),
             flash=Flash(RealDisk(told.state)),
             mailbox=told.mailbox,
             bearings=Bearings.seeded(utc, facts, random.SystemRandom()),
@@ -155,23 +184,41 @@ def _facts_file(facts: Facts, path: Path | None) -> Iterator[None]:
             end()
 
 
-def _network(config: Config) -> NetworkSettings:
-    return NetworkSettings(channel=config.network.channel, pan_id=config.network.pan_id)
+def _merged(
+    config: Config,
+    *,
+    radio: str | None,
+    mqtt: str | None,
+    state: Path | None,
+    keys: Path | None,
+    lab_keys: bool,
+    insecure: str,
+) -> Config:
+    """The file's values, and in their place those that were given as options."""
+    if keys is not None or lab_keys:
+        config = replace(config, keys=str(keys) if keys else None, lab_keys=lab_keys)
+    return replace(
+        config,
+        radio=radio or config.radio,
+        state=str(state) if state else config.state,
+        mqtt=replace(config.mqtt, url=mqtt or config.mqtt.url, insecure=insecure or config.mqtt.insecure),
+    )
 
 
-def _security(config: Config, keys: Path | None, *, lab_keys: bool, radio: str) -> SecuritySettings:
-    """What the hub proves itself with, and which link keys are ready. An option wins over the file."""
+def _security(config: Config, radio: str) -> SecuritySettings:
+    """What the hub proves itself with, and which link keys are ready."""
     settings = config.security_settings()
-    if keys is None and not lab_keys:
-        keys, lab_keys = Path(config.keys).expanduser() if config.keys else None, config.lab_keys
-    if keys is not None and lab_keys:
+    keys = Path(config.keys).expanduser() if config.keys else None
+    if keys is not None and config.lab_keys:
         raise ConfigError("--keys proves who the hub is and --lab-keys proves nothing: give one of them")
     if keys is not None:
         place = KeyFolder.open(keys)
-        return replace(settings, credentials=credentials_in(place, radio), link_keys=place.link_key_of)
-    if lab_keys:
+        return dataclasses.replace(
+            settings, credentials=credentials_in(place, radio), link_keys=place.link_key_of
+        )
+    if config.lab_keys:
         click.echo("--lab-keys: anybody can be this hub, and any device that it admits.", err=True)
-        return replace(settings, credentials=lambda eui64: (lab_credentials(eui64),))
+        return dataclasses.replace(settings, credentials=lambda eui64: (lab_credentials(eui64),))
     if settings.require_key_establishment:
         raise ConfigError(
             "a hub proves itself by a certificate that names its dongle: give --keys DIR (gbhan keys --help"

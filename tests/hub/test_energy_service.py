@@ -35,7 +35,8 @@ from han.zcl import (
     default_response,
     encode_global,
 )
-from hub.config import Config, ConfigError
+from hub.config import Config
+from hub.config_file import ConfigError
 from hub.energy_service import EnergyService, EnergyServiceSettings
 from ota.commands import DefaultResponse
 from ota.eui64 import Eui64

@@ -10,7 +10,9 @@ from hub_world import HUB, INSTALL_CODE, OTHER, PPMID, World
 
 from hub.cli import main
 from hub.cli.asking import ask
-from hub.config import Config, ConfigError, OtaSection
+from hub.config import Config
+from hub.config_file import ConfigError
+from hub.config_ota import OtaSection
 from hub.disk import held_alone
 from hub.errors import OurError, SurroundingsError
 from hub.messages import DevicesRequest, HubState, JoinRequest, encode, topic

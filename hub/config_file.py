@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +80,7 @@ def _section(values: Struct, path: tuple[str, ...], mark: str = "") -> Iterator[
         yield from _comment(text)
         yield from _comment(_may_be(field, value))
         shown = value if is_given else examples[0]
-        yield f"{mark if is_given else '#'}{field.encode_name} = {_toml(shown)}"
+        yield f"{mark if is_given else '#'}{_key(field.encode_name)} = {_toml(shown)}"
     for field, text, example in inside:
         yield from _inside(getattr(values, field.name), (*path, field.encode_name), text, example, mark)
 
@@ -168,6 +169,10 @@ def _limits(kind: IntType | FloatType) -> str:
 
 def _comment(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: object) -> str:

@@ -11,24 +11,22 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
+from msgspec.structs import replace
 
 from han.facts import Fact, Facts, write_facts
 from hub.cli.options import Duration, Eui64Type, HostPort, read_secret
 from hub.cli.program import clock, exit_statuses, human, run
-from hub.dcc.carriage import CarriageSettings
-from hub.dcc.controls import BatchSettings, InProgress, Retries
+from hub.config_file import read, written
+from hub.dcc.config import DspConfig
 from hub.dcc.door import Door, DoorSettings
 from hub.dcc.dsp import Dsp
-from hub.dcc.requests import Rules
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Store
 from hub.errors import OurError
 from hub.mqtt import BrokerAddress, Mailbox, MailboxSettings
 from ota.eui64 import Eui64
 
-_DEFAULTS = DspSettings()
-_CARRIAGE = _DEFAULTS.carriage
-_CONTROL_1 = _DEFAULTS.rules.in_progress
+_DEFAULTS = DspConfig()
 
 _EPILOG = (
     "Example: gbhan dsp --mqtt mqtt://127.0.0.1:1883 --db sqlite:///dsp.db --listen 127.0.0.1:8417;"
@@ -49,48 +47,51 @@ class _Program:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--mqtt", "mqtt_url", default="mqtt://127.0.0.1:1883", show_default=True, help="The broker.")
-@click.option("--db", "database", default="sqlite:///gbhan-dsp.db", show_default=True, help="Database URL.")
-@click.option(
-    "--listen", type=HostPort(), default="127.0.0.1:8417", show_default=True, help="Where to listen."
-)
+@click.option("--mqtt", help=f"The broker.  [default: {_DEFAULTS.mqtt}]")
+@click.option("--db", "database", help=f"Database URL.  [default: {_DEFAULTS.database}]")
+@click.option("--listen", type=HostPort(), help=f"Where to listen.  [default: {_DEFAULTS.door.listen}]")
 @click.option(
     "--hub", "hubs", type=Eui64Type(), multiple=True, help="A Communications Hub; others are learned."
 )
-@click.option("--token-file", type=click.Path(path_type=Path), help="What clients must say.")
-@click.option("--tls-cert", type=click.Path(exists=True, path_type=Path), help="Certificate (PEM).")
-@click.option("--tls-key", type=click.Path(exists=True, path_type=Path), help="Its key (PEM).")
-@click.option("--insecure", default="", help="The words that allow a network without TLS and passwords.")
-@click.option("--client-id", default="gbhan-dsp", show_default=True, help="Our name at the broker.")
-@click.option(
-    "--wan-rate", type=float, default=_CARRIAGE.octets_per_second, show_default=True, help="Octets a second."
-)
-@click.option("--wan-latency", type=Duration(), default=_CARRIAGE.latency, show_default=True)
-@click.option(
-    "--chunk-size", type=click.IntRange(1, 262_144), default=_CARRIAGE.chunk_size, show_default=True
-)
-@click.option("--answer-wait", type=Duration(), default=_CARRIAGE.answer_wait, show_default=True)
-@click.option("--retry-period", type=Duration(), default="1h", show_default=True, help="Control 2.")
-@click.option("--retry-horizon", type=Duration(), default="24h", show_default=True, help="Control 2.")
-@click.option("--expiry", type=Duration(), default="28d", show_default=True, help="Control 1.")
+@click.option("--token-file", type=click.Path(), help="What clients must say.")
+@click.option("--tls-cert", type=click.Path(exists=True), help="Certificate (PEM).")
+@click.option("--tls-key", type=click.Path(exists=True), help="Its key (PEM).")
+@click.option("--insecure", help="The words that allow a network without TLS and passwords.")
+@click.option("--client-id", help=f"Our name at the broker.  [default: {_DEFAULTS.client_id}]")
+@click.option("--wan-rate", type=float, help="Octets a second.")
+@click.option("--wan-latency", type=Duration(), help="Of each message.")
+@click.option("--chunk-size", type=click.IntRange(1, 262_144), help="Octets of image in one message.")
+@click.option("--answer-wait", type=Duration(), help='When a silent hub is "not available".')
+@click.option("--retry-period", type=Duration(), help="Control 2: between two tries.")
+@click.option("--retry-horizon", type=Duration(), help="Control 2: until it is given up.")
+@click.option("--expiry", type=Duration(), help="Control 1: how long an update may be in progress.")
 @click.option(
     "--activation-wait",
     type=Duration(),
-    default="24h",
-    show_default=True,
     help="How long to wait for a PPMID's activation alert.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Control 3.")
-@click.option("--batch-interval", type=Duration(), default="0s", show_default=True, help="Control 3.")
+@click.option("--batch-size", type=click.IntRange(1), help="Control 3: notices that make a batch.")
+@click.option("--batch-interval", type=Duration(), help="Control 3: until an incomplete batch goes.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Everything else that may be set, and these options too (TOML).",
+)
+@click.option(
+    "--print-config",
+    is_flag=True,
+    help="Print a whole --config file, with reasons, and end; what is given here or in --config is in it.",
+)
 @click.option("--facts", type=click.Path(dir_okay=False, path_type=Path), help="Write all facts there.")
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON lines on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every fact, not only what matters most.")
 def dsp(
+    config_file: Path | None,
     facts: Path | None,
-    hubs: tuple[Eui64, ...],
-    client_id: str,
-    database: str,
     *,
+    print_config: bool,
     as_json: bool,
     verbose: bool,
     **options: Any,  # noqa: ANN401 - as declared above
@@ -98,18 +99,22 @@ def dsp(
     """Run the DSP stub and the CSP model until Ctrl-C.
 
     It takes Service Requests at its door (see gbhan request), carries images to the Communications Hubs over
-    MQTT, and keeps the story of each request in the database.
+    MQTT, and keeps the story of each request in the database. What everything is by default, and why, says
+    --print-config.
     """
     with exit_statuses():
-        with _wrong_usage():
-            settings = _settings(**options)
+        config = _merged(read(config_file, DspConfig) if config_file else DspConfig(), options)
+        settings = config.settings()
+        if print_config:
+            click.echo(written(config), nl=False)
+            return
         program = _Program(
-            broker=BrokerAddress.parse(options["mqtt_url"], options["insecure"]),
-            database=database,
-            door=_door(**options),
+            broker=BrokerAddress.parse(config.mqtt, config.insecure),
+            database=config.database,
+            door=_door(config),
             settings=settings,
-            hubs=hubs,
-            client_id=client_id,
+            hubs=config.known_hubs(),
+            client_id=config.client_id,
         )
         with _opened(facts) as to_file:
             run(_serve(program, to_file, as_json=as_json, verbose=verbose))
@@ -142,15 +147,6 @@ async def _serve(program: _Program, to_file: IO[str] | None, *, as_json: bool, v
 
 
 @contextlib.contextmanager
-def _wrong_usage() -> Iterator[None]:
-    """Settings that contradict each other were given on the command line."""
-    try:
-        yield
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
-@contextlib.contextmanager
 def _opened(path: Path | None) -> Iterator[IO[str] | None]:
     if path is None:
         yield None
@@ -163,50 +159,57 @@ def _opened(path: Path | None) -> Iterator[IO[str] | None]:
         yield file
 
 
-def _door(
-    *,
-    listen: tuple[str, int],
-    token_file: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    insecure: str,
-    **_others: object,
-) -> DoorSettings:
-    host, port = listen
+def _merged(config: DspConfig, options: dict[str, Any]) -> DspConfig:
+    """The file's values, and in their place those that were given as options."""
+    listen, hubs = options.pop("listen"), options.pop("hubs")
+    if listen is not None:
+        host, port = listen
+        options["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if hubs:
+        options["hubs"] = (*config.hubs, *(str(each) for each in hubs))
+    for option, value in options.items():
+        if value is None:
+            continue
+        section, name = _PLACES.get(option, ("", option))
+        if section:
+            config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
+        else:
+            config = replace(config, **{name: value})
+    return config
+
+
+_PLACES = {
+    "listen": ("door", "listen"),
+    "token_file": ("door", "token_file"),
+    "tls_cert": ("door", "tls_cert"),
+    "tls_key": ("door", "tls_key"),
+    "wan_rate": ("wan", "octets_per_second"),
+    "wan_latency": ("wan", "latency"),
+    "chunk_size": ("wan", "chunk_size"),
+    "answer_wait": ("wan", "answer_wait"),
+    "retry_period": ("control_2", "period"),
+    "retry_horizon": ("control_2", "horizon"),
+    "expiry": ("control_1", "expiry"),
+    "activation_wait": ("control_1", "activation_wait"),
+    "batch_size": ("control_3", "size"),
+    "batch_interval": ("control_3", "interval"),
+}
+"""Where in the file an option's value stands; all others stand at its top under their own name."""
+
+
+def _door(config: DspConfig) -> DoorSettings:
+    door = config.door
+    try:
+        host, port = HostPort().convert(door.listen, None, None)
+    except click.BadParameter as error:
+        raise OurError(f"[door] listen: {error.message}") from None
     return DoorSettings(
         host=host,
         port=port,
-        token=read_secret(token_file),
-        certificate=tls_cert,
-        key=tls_key,
-        insecure=insecure,
-    )
-
-
-def _settings(
-    *,
-    wan_rate: float,
-    wan_latency: float,
-    chunk_size: int,
-    answer_wait: float,
-    retry_period: float,
-    retry_horizon: float,
-    expiry: float,
-    activation_wait: float,
-    batch_size: int,
-    batch_interval: float,
-    **_others: object,
-) -> DspSettings:
-    return DspSettings(
-        rules=Rules(in_progress=InProgress(expiry=expiry, activation_wait=activation_wait)),
-        carriage=CarriageSettings(
-            retries=Retries(period=retry_period, horizon=retry_horizon),
-            chunk_size=chunk_size,
-            octets_per_second=wan_rate,
-            latency=wan_latency,
-            answer_wait=answer_wait,
-        ),
-        batch=BatchSettings(size=batch_size, interval=batch_interval),
+        token=read_secret(Path(door.token_file) if door.token_file else None),
+        certificate=Path(door.tls_cert) if door.tls_cert else None,
+        key=Path(door.tls_key) if door.tls_key else None,
+        insecure=config.insecure,
     )
 
 

@@ -19,8 +19,10 @@ from han.facts import Facts
 from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER, ZclFrame, is_default_response
 from hub import messages
 from hub.activation import Activation
+from hub.correspondence import Correspondence
 from hub.custody import Custody, Moment
 from hub.desk import Desk, Staff
+from hub.device_alerts import DeviceAlerts
 from hub.devices import Devices
 from hub.energy_service import EPOCH, EnergyService, EnergyServiceSettings
 from hub.errors import SurroundingsError
@@ -127,10 +129,19 @@ class Hub:
             server = replace(server, utc=lambda at: round((bearings.utc.at(at) - EPOCH).total_seconds()))
         self._serving = Serving(server, self.custody, self._line, self._facts, listeners)
         self._orders = Orders(settings.terms, self.custody, self.devices, self._serving)
-        self._activation = Activation(
-            settings.tunnels,
+        self._correspondence = Correspondence(settings.tunnels, self._line, self._facts)
+        self._device_alerts = DeviceAlerts(
             self.custody,
-            self._line,
+            self._correspondence,
+            hub=self.eui64,
+            envelopes=self._envelopes,
+            now=self._now,
+            owed=self._outbox.wake,
+            version=self.devices.runs,
+        )
+        self._activation = Activation(
+            self.custody,
+            self._correspondence,
             hub=self.eui64,
             facts=self._facts,
             envelopes=self._envelopes,
@@ -255,7 +266,7 @@ class Hub:
         await self._house.close()
 
     def _stop(self) -> None:
-        for part in (self._desk, self._serving, self._transfers, self._activation, self._line):
+        for part in (self._desk, self._serving, self._transfers, self._correspondence, self._line):
             part.stop()
         if self._slot_alarm is not None:
             self._slot_alarm.cancel()
@@ -283,15 +294,15 @@ class Hub:
         except TheirError as error:
             self._facts.say("hub", "zcl.refused", device=str(sender), cluster=cluster, why=str(error))
             return
-        if self._activation.owes(sender):
-            self._activation.heard_from(sender)
+        if self._correspondence.owes(sender):
+            self._correspondence.heard_from(sender)
         if not frame.is_cluster_command and self._questions.receive(sender, frame):
             return
         is_for_a_machine = frame.is_cluster_command or is_default_response(frame)
         if cluster == OTA_CLUSTER and is_for_a_machine:
             self._serving.receive(sender, frame)
         elif cluster == TUNNELLING_CLUSTER and is_for_a_machine:
-            self._activation.receive(sender, frame)
+            self._correspondence.receive(sender, frame)
         elif (answer := self._energy_service.answer(sender, cluster, frame)) is not None:
             self._line.post(sender, cluster, answer)
 

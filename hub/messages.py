@@ -415,6 +415,18 @@ class PpmidActivationAlert(Alert, frozen=True, kw_only=True):
     TOPIC = "alert/ppmid-activation"
 
 
+class FirmwareVerificationAlert(Alert, frozen=True, kw_only=True):
+    """A device's receipt, relayed: the signature of the image that it holds is good (0x8F72) or bad (0x8F1C).
+
+    The message names the image by the hash that the device computed, and no version: ``file_version`` is
+    FFFFFFFF, ``response`` None.
+    """
+
+    TOPIC = "alert/firmware-verification"
+
+    manufacturer_image_hash: Sha256
+
+
 class ActivationOutcome(Alert, frozen=True, kw_only=True):
     """The device's answer to CS06: code "CS06", response 0 to 3; None: accepted, to be executed later."""
 
@@ -441,6 +453,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
         Progress,
         FirmwareTransferAlert,
         PpmidActivationAlert,
+        FirmwareVerificationAlert,
         ActivationOutcome,
     )
 } | {f"response/{verb}": Response for verb in VERBS}

@@ -27,7 +27,8 @@ from hub.dcc.requests import (
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Change
 from ota.eui64 import Eui64
-from ota.image import Header, check
+from ota.gbcs_image import GbcsImage, Layout
+from ota.image import Header, ImageFormatError, check
 
 _YEAR_2000 = 946_684_800.0
 """In seconds of UTC. The first originator counter is the seconds since then: a head end that lost its
@@ -86,6 +87,7 @@ class Desk:
                 image_id=hashlib.sha256(request.image).hexdigest(),
                 size=len(request.image),
                 version=f"{Header.parse(request.image).file_version:08X}",
+                image_hash=_image_hash(request),
             )
         return file, judge(request, file, request_id, rules, self._situation(change, request, now))
 
@@ -118,6 +120,7 @@ class Desk:
     ) -> None:
         activation = request if isinstance(request, ActivateFirmware) else None
         when = None if activation is None else activation.execution_time
+        image_hash = None if file is None else file.image_hash
         change.requests.add(
             KeptRequest(
                 request_id=response.request_id,
@@ -127,7 +130,7 @@ class Desk:
                 response=write_response(response),
                 image_id=None if file is None else file.image_id,
                 version=None if file is None else file.version,
-                image_hash=None if activation is None else activation.manufacturer_image_hash.hex(),
+                image_hash=image_hash if activation is None else activation.manufacturer_image_hash.hex(),
                 execution_time=None if when is None else when.timestamp(),
                 originator_counter=None
                 if activation is None
@@ -190,6 +193,15 @@ class Desk:
         for errand in errands:
             change.errands.add(errand)
         return errands
+
+
+def _image_hash(request: UpdateFirmware | UpdatePpmidFirmware) -> str | None:
+    is_signed = isinstance(request, UpdateFirmware)
+    try:
+        layout = Layout.AUTHORISED if is_signed else Layout.MANUFACTURER_IMAGE
+        return GbcsImage.read(request.image, layout).manufacturer_image_hash.hex()
+    except ImageFormatError:
+        return None
 
 
 def _same_answer(known: KeptRequest, request: ServiceRequest) -> DspResponse:

@@ -24,6 +24,7 @@ from hub.messages import (
     ActivationOutcome,
     Alert,
     FirmwareTransferAlert,
+    FirmwareVerificationAlert,
     PpmidActivationAlert,
     decode,
 )
@@ -48,6 +49,9 @@ _ACTIVATION = {
     3: Happening.ACTIVATION_FAILED,
 }
 """The activateImageResponseCodes of CS06."""
+
+_RECEIPT = {"0x8F72": "good", "0x8F1C": "bad: the device has discarded the image"}
+"""What a receipt's alert code says of the image's signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,8 @@ class _Entry:
                 self._transfer(notice.hub, message)
             case PpmidActivationAlert():
                 self._ppmid_activation(notice.hub, message)
+            case FirmwareVerificationAlert():
+                self._receipt(notice.hub, message)
             case ActivationOutcome():
                 self._activation(notice.hub, message)
             case _:
@@ -156,6 +162,25 @@ class _Entry:
             parts = [] if last is None else [last]
         self._alert(alert, parts, happening, "PPMID Activation Alert")
 
+    def _receipt(self, hub: Eui64, alert: FirmwareVerificationAlert) -> None:
+        """Tell it where the image was distributed; that the device has it, its transfer alert has said."""
+        self._received(alert)
+        updates = self.change.parts.latest_first(Eui64.parse(alert.device), hub, Service.UPDATE_FIRMWARE)
+        digest = alert.manufacturer_image_hash
+        named = [part for part in updates if self._image_hash(part) == digest]
+        about = (named or updates)[:1]
+        if not about:
+            self.facts.say("dsp", "alert.unmatched", device=alert.device, code=alert.code, id=alert.id)
+            return
+        verdict = _RECEIPT.get(alert.code, "of unknown meaning")
+        whose = "" if named else ", which is not the image of this request"
+        text = f"image signature {verdict}, Manufacturer Image Hash {digest}{whose}"
+        self._tell(about[0], "Firmware Distribution Receipt Alert", code=alert.code, text=text)
+
+    def _image_hash(self, part: Part) -> str | None:
+        request = self.change.requests.get(part.request_id)
+        return None if request is None else request.image_hash
+
     def _activation(self, hub: Eui64, alert: ActivationOutcome) -> None:
         device = Eui64.parse(alert.device)
         parts = [
@@ -178,7 +203,8 @@ class _Entry:
             told = Told(happening=happening, event="activation outcome", version=alert.file_version)
             self.learn(part, told)
 
-    def _alert(self, alert: Alert, parts: list[Part], happening: Happening | None, event: str) -> None:
+    def _received(self, alert: Alert) -> str:
+        """Say that it came; gives the DCC Alert that it makes, if it makes one."""
         dcc_alert = self._dcc_alert(alert)
         self.facts.say(
             "dsp",
@@ -193,6 +219,10 @@ class _Entry:
             raised_at=alert.at,
             gbcs=alert.gbcs,
         )
+        return dcc_alert
+
+    def _alert(self, alert: Alert, parts: list[Part], happening: Happening | None, event: str) -> None:
+        dcc_alert = self._received(alert)
         if not parts:
             self.facts.say("dsp", "alert.unmatched", device=alert.device, code=alert.code, id=alert.id)
         for part in parts:

@@ -149,11 +149,17 @@ ServiceRequest = UpdateFirmware | UpdatePpmidFirmware | ReadFirmwareVersion | Ac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeFile:
-    """What the DSP has to know of an upgrade file: ``image_id`` is the SHA-256 of the whole, in hex."""
+    """What the DSP has to know of an upgrade file.
+
+    Attributes:
+        image_id: the SHA-256 of the whole, in hex.
+        image_hash: the Manufacturer Image Hash, in hex; None if no Manufacturer Image can be made out.
+    """
 
     image_id: str
     size: int
     version: str
+    image_hash: str | None = None
 
 
 def fingerprint(request: ServiceRequest) -> str:

@@ -162,6 +162,14 @@ class Parts(_Rows):
         )
         return max(found, key=lambda part: part.ended_at or 0.0, default=None)
 
+    def latest_first(self, device: Eui64, hub: Eui64, service: Service) -> list[Part]:
+        """The parts of this device behind this hub, of one service, the one accepted last first."""
+        columns = tables.parts.c
+        found = self._find(
+            columns.device == device.hex, columns.hub == hub.hex, columns.service == service.value
+        )
+        return found[::-1]
+
     def due(self, now: float) -> list[Part]:
         """Open parts whose time is up."""
         return self._find(tables.parts.c.ended_at.is_(None), tables.parts.c.deadline <= now)

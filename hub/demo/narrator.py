@@ -178,6 +178,8 @@ class Narrator:
                 text = f"Firmware Transfer Alert: {_TRANSFER.get(fact.response, 'unknown')}"
             case "ppmid-activation":
                 text = f"PPMID Activation Alert: {'activated' if fact.response == 0 else 'activation failed'}"
+            case "firmware-verification":
+                text = f"receipt: image signature {'good' if fact.code == '0x8F72' else 'bad'}"
             case _:
                 text = f"answers CS06: {_CS06.get(fact.response, 'accepted for later')}"
         shown = "-" if fact.response is None else fact.response

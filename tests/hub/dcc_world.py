@@ -27,6 +27,7 @@ from hub.messages import (
     DevicesRequest,
     Envelopes,
     FirmwareTransferAlert,
+    FirmwareVerificationAlert,
     HubState,
     ImageChunk,
     ImageOffer,
@@ -242,6 +243,20 @@ class Hub:
                 response=response,
                 at=0.0,
                 **self.envelopes.stamp(f"cs09-{about}-{device}-{version}"),
+            )
+        )
+
+    def alert_receipt(self, device: Eui64, digest: bytes, code: str = "0x8F72") -> None:
+        """The device has checked the signature of an image with this hash."""
+        self.say(
+            FirmwareVerificationAlert(
+                device=str(device),
+                file_version="FFFFFFFF",
+                code=code,
+                response=None,
+                at=0.0,
+                manufacturer_image_hash=digest.hex(),
+                **self.envelopes.stamp(f"receipt-{device}-{code}-{digest.hex()}"),
             )
         )
 

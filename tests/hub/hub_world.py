@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
@@ -81,12 +81,13 @@ from ota.image import HardwareRange, Header
 
 HUB = Eui64.parse("00-DB-12-34-56-78-90-A2")
 GSME = Eui64.parse("00-DB-12-34-56-78-90-A1")
+ESME = Eui64.parse("00-DB-12-34-56-78-90-A0")
 PPMID = Eui64.parse("00-DB-12-34-56-78-90-A4")
 HCALCS = Eui64.parse("00-DB-12-34-56-78-90-A5")
 SILENT = Eui64.parse("00-DB-12-34-56-78-90-B4")
 OTHER = Eui64.parse("00-DB-12-34-56-78-90-C4")
-KINDS = {GSME: "GSME", PPMID: "PPMID", HCALCS: "HCALCS", SILENT: "PPMID", OTHER: "PPMID"}
-IMAGE_TYPES = {"GSME": 0x0001, "PPMID": 0x0084, "HCALCS": 0x0085}
+KINDS = {GSME: "GSME", ESME: "ESME", PPMID: "PPMID", HCALCS: "HCALCS", SILENT: "PPMID", OTHER: "PPMID"}
+IMAGE_TYPES = {"GSME": 0x0001, "ESME": 0x0002, "PPMID": 0x0084, "HCALCS": 0x0085}
 INSTALL_CODE = "83fed3407a939723a5c639b26916d505c3b5"
 TICK = 0.01
 SUPPLIER = derive_private_key(0x5EC0007, SECP256R1())
@@ -497,6 +498,39 @@ class HeadEnd:
         return list(dict.fromkeys(alert.id for alert in self.alerts))
 
 
+class Wan:
+    """The hub's way to the broker: a door of its own, shut at will while the head end stays connected."""
+
+    def __init__(self, broker: EmbeddedBroker, path: Path) -> None:
+        self.broker, self.path = broker, path
+        self.address = replace(broker.address, host=str(path))
+        self.callers: list[asyncio.StreamWriter] = []
+        self.door: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        self.door = await asyncio.start_unix_server(self._knock, self.path)
+
+    async def shut(self) -> None:
+        self.door.close()
+        self.path.unlink(missing_ok=True)
+        for writer in self.callers:
+            writer.transport.abort()
+        self.callers.clear()
+
+    @contextlib.asynccontextmanager
+    async def away(self):
+        """The hub reaches no broker inside the block."""
+        await self.shut()
+        try:
+            yield
+        finally:
+            await self.open()
+
+    async def _knock(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.callers.append(writer)
+        await self.broker._knock(reader, writer)
+
+
 class World:
     """Broker, head end, house and hub on the test's virtual loop."""
 
@@ -519,6 +553,7 @@ class World:
         self.query_every = query_every
         self.disk = disk
         self.broker = EmbeddedBroker.on_socket(directory / "broker")
+        self.wan = Wan(self.broker, directory / "wan")
         self.head_end: HeadEnd = None  # type: ignore[assignment]
         self.hub: Hub = None  # type: ignore[assignment]
         self.running: asyncio.Task | None = None
@@ -527,6 +562,8 @@ class World:
     async def __aenter__(self):
         self.stack = contextlib.AsyncExitStack()
         await self.stack.enter_async_context(self.broker)
+        await self.wan.open()
+        self.stack.push_async_callback(self.wan.shut)
         mailbox = Mailbox(
             MailboxSettings.in_simulation(self.broker.address, "head-end"),
             who="dsp",
@@ -551,7 +588,7 @@ class World:
             self.settings,
             open_house=self.house.open,
             flash=Flash(self.disk),
-            mailbox=MailboxSettings.in_simulation(self.broker.address, ""),
+            mailbox=MailboxSettings.in_simulation(self.wan.address, ""),
             bearings=Bearings.seeded(self.utc, self.facts, random.Random(f"hub {self.starts}")),
         )
         self.running = asyncio.create_task(self.hub.run())

@@ -50,9 +50,18 @@ from hub.dcc.settings import DspSettings
 from hub.dcc.store import Change, Store
 from hub.errors import OurError
 from hub.messages import ROOT, DeviceEntry, ImageOffer, MessageError
+from ota.gbcs_image import GbcsImage, authorise, layout_for
+from ota.image import Header
 
 IMAGE = upgrade_file()
 HASH = bytes(range(32))
+
+
+def signed_file(version: int) -> bytes:
+    """An upgrade file as an 11.1 carries it."""
+    header = Header(manufacturer=0x121D, image_type=0x85, file_version=version, total_size=0)
+    body = bytes((version,)) * 700
+    return GbcsImage.build(header, body, authorise(body, None)).to_bytes()
 
 
 @dataclass
@@ -502,6 +511,43 @@ async def test_an_11_2_of_a_device_that_does_not_answer_says_so():
         _, outcome = await w.run(ReadFirmwareVersion(device=GSME))
 
         assert only(outcome) is Result.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"), [("0x8F72", "good"), ("0x8F1C", "bad: the device has discarded")]
+)
+async def test_a_receipt_is_told_in_the_story_of_the_request_that_brought_the_image(code, verdict):
+    async with world() as w:
+        first, second = signed_file(2), signed_file(3)
+        ids = [
+            (await w.run(UpdateFirmware(image=each, devices=(HCALCS,))))[0].request_id
+            for each in (first, second)
+        ]
+        digest = GbcsImage.read(first, layout_for("HCALCS")).manufacturer_image_hash
+        w.hub.alert_receipt(HCALCS, digest, code)
+        w.hub.alert_receipt(HCALCS, digest, code)  # the broker may say it twice
+        await asyncio.sleep(1)
+
+        (line,) = [line for line in w.dsp.story(ids[0]) if "Receipt" in line.event]
+        assert line.code == code
+        assert verdict in line.text
+        assert digest.hex() in line.text
+        assert not [line for line in w.dsp.story(ids[1]) if "Receipt" in line.event]
+        assert [fact.code for fact in w.said("alert.received") if fact.kind == "firmware-verification"] == [
+            code
+        ]
+        assert only(w.dsp.outcome(ids[0])) is Result.TRANSFERRED
+
+
+async def test_a_receipt_for_another_image_is_told_as_such_and_one_for_no_request_is_said():
+    async with world() as w:
+        response, _ = await w.run(UpdateFirmware(image=signed_file(2), devices=(HCALCS,)))
+        w.hub.alert_receipt(HCALCS, HASH)
+        w.hub.alert_receipt(GSME, HASH)
+        await asyncio.sleep(1)
+
+        assert "not the image of this request" in w.dsp.story(response.request_id)[-1].text
+        assert [fact.device for fact in w.said("alert.unmatched")] == [str(GSME)]
 
 
 # --- bad input ---------------------------------------------------------------------------------------------

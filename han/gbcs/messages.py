@@ -2,6 +2,8 @@
 
     CS06   command     Supplier signs, ACB adds the MAC     to a two-stage device
            response    device signs                         to the Supplier
+           alert       device signs                         to the Supplier, when a dated command was acted on
+    FDRA   alert       device signs                         to the Supplier, when an image was checked
     CS08   command     ACB adds the MAC                     to a PPMID or an HCALCS
            response    device adds the MAC                  to the ACB
     CS09   alert       PPMID signs                          to the ACB
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
@@ -51,6 +53,9 @@ Payload = (
 )
 """What the messages about firmware say."""
 
+ReceiptForm = Literal[MessageCode.RECEIPT_ESME, MessageCode.RECEIPT_GSME]
+"""The message code of a receipt alert, which says in which of two forms it is written."""
+
 _COMMAND, _RESPONSE, _ALERT = MessageKind
 
 
@@ -84,9 +89,30 @@ def activate_firmware(device: Eui64, command: ActivateFirmwareCommand) -> Envelo
 
 
 def firmware_activated(command: Envelope, response: ActivateFirmwareResponse, at: datetime) -> Envelope:
-    """CS06 response: what the device answers this command, and when."""
+    """CS06 response: what the device answers this command, and when.
+
+    Without an outcome it is the NULL that accepts a future-dated command or a cancellation.
+    """
     message = _answer(command, response.to_der(), write_date_time(at))
     return signed(message, lab_party(message.originator).signing)
+
+
+def future_dated_alert(device: Eui64, counter: int, alert: ActivateFirmwareAlert) -> Envelope:
+    """CS06 alert: how a future-dated command went.
+
+    ``counter`` is the device's own, of this alert; what the alert quotes is the command's.
+    """
+    return _signed_alert(device, SUPPLIER, counter, MessageCode.FUTURE_DATED_ACTIVATION, alert.to_der())
+
+
+def receipt_alert(device: Eui64, counter: int, form: ReceiptForm, alert: ReceiptAlert) -> Envelope:
+    """Firmware Distribution Receipt Alert, in the form of an ESME or in that of a GSME.
+
+    Raises:
+        OurError: if the alert does not fit.
+    """
+    payload = alert.to_dlms(counter) if form == MessageCode.RECEIPT_ESME else alert.to_gbz()
+    return _signed_alert(device, SUPPLIER, counter, form, payload)
 
 
 def read_firmware_version(device: Eui64, counter: int) -> Envelope:
@@ -104,12 +130,12 @@ def firmware_version_read(command: Envelope, response: ReadFirmwareVersionRespon
 
 def ppmid_activation(ppmid: Eui64, counter: int, alert: FirmwareActivationAlert) -> Envelope:
     """CS09 alert."""
-    return _signed_alert(ppmid, counter, MessageCode.PPMID_ACTIVATION, alert.to_der())
+    return _signed_alert(ppmid, ACCESS_CONTROL_BROKER, counter, MessageCode.PPMID_ACTIVATION, alert.to_der())
 
 
 def firmware_transfer(hub: Eui64, counter: int, alert: FirmwareTransferAlert) -> Envelope:
     """CCS08 alert."""
-    return _signed_alert(hub, counter, MessageCode.FIRMWARE_TRANSFER, alert.to_der())
+    return _signed_alert(hub, ACCESS_CONTROL_BROKER, counter, MessageCode.FIRMWARE_TRANSFER, alert.to_der())
 
 
 def require_protected_command(message: Envelope, device: Eui64) -> None:
@@ -142,8 +168,10 @@ def _answer(command: Envelope, payload: bytes, date_time: bytes) -> Envelope:
     )
 
 
-def _signed_alert(originator: Eui64, counter: int, code: MessageCode, payload: bytes) -> Envelope:
-    message = Envelope(_ALERT, counter, originator, ACCESS_CONTROL_BROKER, code, payload)
+def _signed_alert(
+    originator: Eui64, recipient: Eui64, counter: int, code: MessageCode, payload: bytes
+) -> Envelope:
+    message = Envelope(_ALERT, counter, originator, recipient, code, payload)
     return signed(message, lab_party(originator).signing)
 
 

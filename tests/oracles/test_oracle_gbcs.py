@@ -6,14 +6,25 @@ import json
 import random
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from han.gbcs.codes import AlertCode, MessageCode
 from han.gbcs.envelope import Envelope, MessageKind
+from han.gbcs.messages import activate_firmware, firmware_activated, future_dated_alert, receipt_alert
 from han.gbcs.parties import ACCESS_CONTROL_BROKER, SUPPLIER, lab_party
+from han.gbcs.payloads import (
+    ActivateFirmwareAlert,
+    ActivateFirmwareCommand,
+    ActivateFirmwareResponse,
+    ActivateImageResponseCode,
+    ActivationOutcome,
+)
 from han.gbcs.protection import mac_key, signed, with_mac
+from han.gbcs.receipt import ReceiptAlert
 from hub.parties import AUTHORITY_FILE, write_parties
 from ota.eui64 import Eui64
 
@@ -66,27 +77,65 @@ def test_each_certificate_is_the_authoritys(openssl, folder, purpose):
         assert result.returncode == 0, result.stderr
 
 
-def test_each_signature_holds_and_a_flipped_bit_anywhere_breaks_it(openssl, folder, tmp_path):
-    public = tmp_path / "public.pem"
-    public.write_bytes(
-        openssl("x509", "-in", file(folder, SUPPLIER, "signing.pem"), "-pubkey", "-noout").stdout
-    )
-    dice = random.Random(6)
+@pytest.fixture
+def holds(openssl, folder, tmp_path):
+    """Whether OpenSSL takes this message's signature for its originator's, over these octets."""
 
-    def holds(message: Envelope, octets: bytes) -> bool:
+    def judge(message: Envelope, octets: bytes) -> bool:
         assert message.signature is not None
+        certificate = file(folder, message.originator, "signing.pem")
+        public, der = tmp_path / "public.pem", tmp_path / "signature"
+        public.write_bytes(openssl("x509", "-in", certificate, "-pubkey", "-noout").stdout)
         r, s = (int.from_bytes(half, "big") for half in (message.signature[:32], message.signature[32:]))
-        der = tmp_path / "signature"
         der.write_bytes(encode_dss_signature(r, s))
         return openssl("dgst", "-sha256", "-verify", public, "-signature", der, text=octets).returncode == 0
 
+    return judge
+
+
+def with_a_flipped_bit(octets: bytes, dice: random.Random) -> bytes:
+    spoilt = bytearray(octets)
+    bit = dice.randrange(8 * len(spoilt))
+    spoilt[bit // 8] ^= 1 << bit % 8
+    return bytes(spoilt)
+
+
+def test_each_signature_holds_and_a_flipped_bit_anywhere_breaks_it(holds):
+    dice = random.Random(6)
     for unsigned in messages():
         message = signed(unsigned, lab_party(SUPPLIER).signing)
         assert holds(message, message.signed_octets)
-        spoilt = bytearray(message.signed_octets)
-        bit = dice.randrange(8 * len(spoilt))
-        spoilt[bit // 8] ^= 1 << bit % 8
-        assert not holds(message, bytes(spoilt))
+        assert not holds(message, with_a_flipped_bit(message.signed_octets, dice))
+
+
+AT = datetime(2026, 1, 5, 12, 30, 59, tzinfo=UTC)
+RECEIPT = ReceiptAlert(AlertCode.VERIFICATION_SUCCEEDED, AT, bytes(range(32)))
+DATED = ActivateFirmwareAlert(
+    AlertCode.FUTURE_DATED_DONE, AT, 7, ActivationOutcome(ActivateImageResponseCode.SUCCESS, 0x00020000)
+)
+COMMAND = activate_firmware(DEVICE, ActivateFirmwareCommand(bytes(32), 7, AT))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        receipt_alert(DEVICE, 1, MessageCode.RECEIPT_ESME, RECEIPT),
+        receipt_alert(DEVICE, 2, MessageCode.RECEIPT_GSME, RECEIPT),
+        future_dated_alert(DEVICE, 3, DATED),
+        firmware_activated(COMMAND, ActivateFirmwareResponse(), AT),
+        firmware_activated(COMMAND, ActivateFirmwareResponse(DATED.outcome), AT),
+    ],
+    ids=["receipt ESME", "receipt GSME", "dated alert", "NULL response", "response with an outcome"],
+)
+def test_what_a_two_stage_device_says_is_signed_so_that_openssl_believes_it(holds, message):
+    whole = message.to_bytes()
+    # As anybody finds it in the message itself: all between the first octet and 40, r, s.
+    octets, prefix, signature = whole[1:-65], whole[-65], whole[-64:]
+    assert (prefix, signature) == (0x40, message.signature)
+    assert holds(message, octets)
+    dice = random.Random(7)
+    for _ in range(5):
+        assert not holds(message, with_a_flipped_bit(octets, dice))
 
 
 def test_each_mac_is_what_openssl_computes_from_the_same_keys(openssl, folder, tmp_path):

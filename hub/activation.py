@@ -1,5 +1,9 @@
 """Activation: CS06 goes down to a device that holds an image, and its answer comes back as an outcome.
 
+    now      the response carries the outcome
+    dated    the response says accepted; the outcome comes at its time, in an alert 0x00CA
+    cancel   the response says accepted, and that is all
+
 A command is on the flash before it is sent, and sent again after a restart unless the device's radio had
 acknowledged it.
 """
@@ -14,12 +18,15 @@ import msgspec
 
 from han.errors import TheirError
 from han.facts import Facts
+from han.gbcs.codes import AlertCode
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import payload_of
 from han.gbcs.payloads import (
+    CANCEL,
     ActivateFirmwareAlert,
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
+    ActivateImageResponseCode,
 )
 from han.gbcs.payloads import ActivationOutcome as GbcsOutcome
 from hub.correspondence import Correspondence, Letter
@@ -112,63 +119,106 @@ class Activation:
     def _responded(self, letter: Letter) -> None:
         said = letter.said
         assert isinstance(said, ActivateFirmwareResponse), "what this listens for"
-        self._answered(letter.device, said.outcome, letter.message.counter, letter.octets)
+        self._answered(letter, letter.message.counter, said.outcome, "CS06")
 
     def _alerted(self, letter: Letter) -> None:
         said = letter.said
         assert isinstance(said, ActivateFirmwareAlert), "what this listens for"
-        self._answered(letter.device, said.outcome, said.originator_counter, letter.octets)
+        is_done = said.outcome.response is ActivateImageResponseCode.SUCCESS
+        if said.alert_code != (AlertCode.FUTURE_DATED_DONE if is_done else AlertCode.FUTURE_DATED_FAILED):
+            name = said.outcome.response.name
+            raise TheirError(f"alert code {said.alert_code:#06x} does not go with the outcome {name}")
+        self._answered(letter, said.originator_counter, said.outcome, f"0x{said.alert_code:04X}")
 
-    def _answered(self, device: Eui64, outcome: GbcsOutcome | None, counter: int, message: bytes) -> None:
-        pending = self._pending(device, counter)
+    def _answered(self, letter: Letter, counter: int, outcome: GbcsOutcome | None, code: str) -> None:
+        pending = self._pending(letter.device, counter)
         if pending is None:
             raise TheirError("an answer to no CS06 that is under way")
+        asked_by = Envelope.parse(pending.command).originator
+        if letter.message.recipient != asked_by:
+            raise TheirError(f"it is for {letter.message.recipient}, the command came from {asked_by}")
+        what = "accepted" if outcome is None else "done"
         alert = ActivationOutcome(
-            device=str(device),
+            device=str(letter.device),
             file_version=UNKNOWN_VERSION if outcome is None else f"{outcome.file_version:08X}",
-            code="CS06",
+            code=code,
             response=None if outcome is None else int(outcome.response),
             at=self._now().at,
-            gbcs=message.hex(),
+            gbcs=letter.octets.hex(),
             request_id=pending.request_id,
-            reason="accepted, to be executed later" if outcome is None else outcome.response.name.lower(),
-            **self._envelopes.stamp(
-                alert_id(
-                    self._hub, "CS06", pending.request_id, device, "accepted" if outcome is None else "done"
-                )
-            ),
+            reason=_accepted(pending) if outcome is None else outcome.response.name.lower(),
+            **self._envelopes.stamp(alert_id(self._hub, "CS06", pending.request_id, letter.device, what)),
         )
         self._keep_outcome(pending, alert)
         if outcome is not None:
-            self._version(device, outcome.file_version)
+            self._version(letter.device, outcome.file_version)
         self._owed()
 
     def _keep_outcome(self, pending: PendingActivation, alert: Alert) -> None:
-        """In one step: the alert is owed, and a final one ends the request."""
+        """In one step: the alert is owed, a final one ends the request, and earlier commands are void.
+
+        A device has one pending activation. By obeying this command it has let go of any earlier one, and
+        would obey none with a lower counter: of those nothing will come, and nothing is said in their name.
+        """
         memory = self._custody.memory
-        if alert.response is None:
-            after = tuple(
-                msgspec.structs.replace(each, is_sent=True) if each is pending else each
-                for each in memory.activations
-            )
-            ended = memory.ended
+        over = [each for each in memory.activations if _is_replaced(each, pending)]
+        waiting: tuple[PendingActivation, ...] = ()
+        if alert.response is None and not _is_cancel(pending):
+            waiting = (msgspec.structs.replace(pending, is_sent=True),)
         else:
-            after = tuple(each for each in memory.activations if each is not pending)
-            ended = remember(memory.ended, pending.request_id)
-            self._correspondence.withdraw(pending.device, pending.command)
-        self._custody.owe(alert, msgspec.structs.replace(memory, activations=after, ended=ended))
+            over.append(pending)
+        ended = memory.ended
+        for each in over:
+            ended = remember(ended, each.request_id)
+            self._correspondence.withdraw(each.device, each.command)
+        rest = tuple(each for each in memory.activations if each not in over and each is not pending)
+        after = msgspec.structs.replace(memory, activations=(*rest, *waiting), ended=ended)
+        self._custody.owe(alert, after)
+        for each in over:
+            if each is not pending:
+                self._facts.say(
+                    "hub",
+                    "activation.replaced",
+                    device=str(each.device),
+                    request=each.request_id,
+                    by=pending.request_id,
+                )
 
     def _pending(self, device: Eui64, counter: int) -> PendingActivation | None:
         """The command that this answers: the device's own with the counter that its answer repeats."""
         for each in self._custody.memory.activations:
-            if each.device == device and Envelope.parse(each.command).counter == counter:
+            if each.device == device and _command(each).originator_counter == counter:
                 return each
         return None
+
+
+def _command(pending: PendingActivation) -> ActivateFirmwareCommand:
+    said = payload_of(Envelope.parse(pending.command))
+    assert isinstance(said, ActivateFirmwareCommand), "nothing else is kept"
+    return said
+
+
+def _is_cancel(pending: PendingActivation) -> bool:
+    return _command(pending).execute_at == CANCEL
+
+
+def _is_replaced(earlier: PendingActivation, by: PendingActivation) -> bool:
+    counter = _command(by).originator_counter
+    return earlier.device == by.device and _command(earlier).originator_counter < counter
+
+
+def _accepted(pending: PendingActivation) -> str:
+    return "accepted: nothing is pending now" if _is_cancel(pending) else "accepted, to be executed later"
 
 
 def _require_activation(octets: bytes, device: Eui64) -> None:
     message = Envelope.parse(octets)
     if message.recipient != device:
         raise TheirError(f"the message is for {message.recipient}, not for {device}")
-    if not isinstance(payload_of(message), ActivateFirmwareCommand):
+    said = payload_of(message)
+    if not isinstance(said, ActivateFirmwareCommand):
         raise TheirError(f"message {message.code:#06x} activates no firmware")
+    if said.originator_counter != message.counter:
+        raise TheirError(
+            f"the counters of message and payload differ: {message.counter}, {said.originator_counter}"
+        )

@@ -428,7 +428,12 @@ class FirmwareVerificationAlert(Alert, frozen=True, kw_only=True):
 
 
 class ActivationOutcome(Alert, frozen=True, kw_only=True):
-    """The device's answer to CS06: code "CS06", response 0 to 3; None: accepted, to be executed later."""
+    """What came of CS06, as the device tells it.
+
+    Code "CS06" is its answer: response 0 to 3; None means accepted, to be executed later, or, to a command
+    that cancels, that nothing is pending now. Code "0x8F66" (response 0) or "0x8F67" (1 to 3) is the alert by
+    which it tells later how a future-dated command went.
+    """
 
     TOPIC = "alert/activation"
 

@@ -44,6 +44,9 @@ _LOOK_EVERY = 5.0
 @click.option("--version", "firmware_version", help="11.1, 11.4: FirmwareVersion, checked against the file.")
 @click.option("--hash", "image_hash", help="11.3: the Manufacturer Image Hash in hex, instead of --image.")
 @click.option("--at", "execution_time", help="11.3: when to activate, in UTC: 2026-01-05T12:00:00Z.")
+@click.option(
+    "--cancel", "cancels", is_flag=True, help="11.3: let the device forget the activation it has pending."
+)
 @click.option("--id", "request_id", help="The RequestID; the same id again is the same request.")
 @click.option("--wait", is_flag=True, help="Wait until the request has ended, and show the downloads.")
 @click.option("--dsp", "url", default=DspAddress().url, show_default=True, help="Where the DSP stub listens.")
@@ -62,6 +65,10 @@ def request(
     **details: Any,  # noqa: ANN401 - the options that only some services have
 ) -> None:
     """Send a Service Request: 11.1, 11.2, 11.3 or 11.4; or ask for the status of one (with --id).
+
+    A device has one activation pending: an 11.3 that it accepts, for now or --at a later time, takes the
+    place of the one before, which then ends as cancelled. With --cancel nothing is put in its place. DUIS
+    has no element for that; what the device gets is the CS06 command that GBCS has for it.
 
     Exit status: 0 accepted (with --wait: and ended well), 1 refused or ended badly, 2 bad input, 3 no DSP
     stub.
@@ -125,6 +132,7 @@ def _service_request(
     firmware_version: str | None,
     image_hash: str | None,
     execution_time: str | None,
+    cancels: bool,
     request_id: str | None,
 ) -> ServiceRequest:
     given = {
@@ -132,8 +140,11 @@ def _service_request(
         "--version": firmware_version,
         "--hash": image_hash,
         "--at": execution_time,
+        "--cancel": cancels or None,
     }
-    allowed = {"11.2": (), "11.3": ("--image", "--hash", "--at")}.get(service, ("--image", "--version"))
+    allowed = {"11.2": (), "11.3": ("--image", "--hash", "--at", "--cancel")}.get(
+        service, ("--image", "--version")
+    )
     for name, value in given.items():
         if value is not None and name not in allowed:
             raise click.UsageError(f"{service} has no {name}")
@@ -155,6 +166,7 @@ def _service_request(
         device=devices[0],
         manufacturer_image_hash=_hash(image, image_hash),
         execution_time=_moment(execution_time),
+        cancels=cancels,
         request_id=request_id,
     )
 

@@ -35,6 +35,7 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     firmware_version: str | None = None
     manufacturer_image_hash: str | None = None
     execution_time: datetime | None = None
+    cancels: bool | None = None
     request_id: str | None = None
 
 
@@ -119,6 +120,7 @@ def asked(request: ServiceRequest) -> Asked:
             fields = {
                 "manufacturer_image_hash": request.manufacturer_image_hash.hex(),
                 "execution_time": request.execution_time,
+                "cancels": request.cancels or None,
             }
         case ReadFirmwareVersion():
             pass
@@ -154,11 +156,12 @@ def read_asked(body: bytes) -> ServiceRequest:
             _only(posted)
             return ReadFirmwareVersion(device=_one(posted), request_id=posted.request_id)
         case "11.3":
-            _only(posted, "manufacturer_image_hash", "execution_time")
+            _only(posted, "manufacturer_image_hash", "execution_time", "cancels")
             return ActivateFirmware(
                 device=_one(posted),
                 manufacturer_image_hash=_hash(posted.manufacturer_image_hash),
                 execution_time=posted.execution_time,
+                cancels=bool(posted.cancels),
                 request_id=posted.request_id,
             )
 
@@ -233,7 +236,7 @@ def inventory(devices: Mapping[Any, Device]) -> tuple[Known, ...]:
 
 
 def _only(posted: Asked, *allowed: str) -> None:
-    for name in ("image", "firmware_version", "manufacturer_image_hash", "execution_time"):
+    for name in ("image", "firmware_version", "manufacturer_image_hash", "execution_time", "cancels"):
         if name not in allowed and getattr(posted, name) is not None:
             raise BadRequestError(f"a request {posted.service_request} has no {name}")
 

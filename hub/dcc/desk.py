@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from han.gbcs.payloads import CANCEL
 from hub.dcc.controls import UPDATES
 from hub.dcc.lifecycle import Stage
 from hub.dcc.records import Errand, KeptRequest, Part, StoryLine
@@ -119,7 +120,9 @@ class Desk:
         now: float,
     ) -> None:
         activation = request if isinstance(request, ActivateFirmware) else None
-        when = None if activation is None else activation.execution_time
+        when = None
+        if activation is not None:
+            when = CANCEL if activation.cancels else activation.execution_time
         image_hash = None if file is None else file.image_hash
         change.requests.add(
             KeptRequest(

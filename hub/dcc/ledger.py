@@ -16,7 +16,7 @@ from han.facts import Facts
 from hub.dcc.controls import UPDATES, Service
 from hub.dcc.delivery import DELIVERY, Delivery
 from hub.dcc.lifecycle import Happening, Result, Stage, follow, table_for
-from hub.dcc.records import Notice, Part, StoryLine
+from hub.dcc.records import KeptRequest, Notice, Part, StoryLine
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Change
 from hub.messages import (
@@ -42,7 +42,6 @@ _PPMID_ACTIVATION = {0: Happening.ACTIVATED, 1: Happening.ACTIVATION_FAILED}
 """The activate-image codes of CS09."""
 
 _ACTIVATION = {
-    None: Happening.DELIVERED,  # accepted, to be executed later
     0: Happening.ACTIVATED,
     1: Happening.NO_IMAGE_HELD,
     2: Happening.HASH_MISMATCH,
@@ -188,8 +187,16 @@ class _Entry:
             for part in self.change.parts.of(alert.request_id)
             if part.device == device and part.hub == hub
         ]
-        happening = _ACTIVATION.get(alert.response)
+        request = self.change.requests.get(alert.request_id)
+        happening: Happening | None
+        if alert.response is None:
+            cancels = request is not None and request.cancels
+            happening = Happening.CANCELLATION_ACCEPTED if cancels else Happening.SCHEDULED
+        else:
+            happening = _ACTIVATION.get(alert.response)
         self._alert(alert, parts, happening, "activation outcome")
+        if request is not None and parts and happening is not None:
+            self._replaced(request, device, hub)
         if happening is not Happening.ACTIVATED:
             return
         self.change.inventory.put_version(device, hub, alert.file_version)
@@ -220,6 +227,16 @@ class _Entry:
             gbcs=alert.gbcs,
         )
         return dcc_alert
+
+    def _replaced(self, by: KeptRequest, device: Eui64, hub: Eui64) -> None:
+        """A device that has answered a command obeys none with a lower counter any more."""
+        for part in self.change.parts.open(device=device, hub=hub):
+            if part.service is not Service.ACTIVATE_FIRMWARE:
+                continue
+            earlier = self.change.requests.get(part.request_id)
+            if earlier is not None and (earlier.originator_counter or 0) < (by.originator_counter or 0):
+                text = f"the device has since obeyed {by.request_id}"
+                self.learn(part, Told(happening=Happening.REPLACED, event="replaced", text=text))
 
     def _alert(self, alert: Alert, parts: list[Part], happening: Happening | None, event: str) -> None:
         dcc_alert = self._received(alert)
@@ -286,8 +303,8 @@ class _Entry:
         begins = self.now
         if part.service is Service.ACTIVATE_FIRMWARE:
             request = self.change.requests.get(part.request_id)
-            if request is not None and request.execution_time is not None:
-                begins = max(self.now, request.execution_time)
+            if request is not None and request.executes_at is not None:
+                begins = max(self.now, request.executes_at)
         deadline = self.settings.patience.deadline(part.service, stage, part.accepted_at, begins)
         self.change.parts.move(part, stage, deadline)
         self.facts.say(

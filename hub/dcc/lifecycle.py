@@ -23,6 +23,7 @@ class Stage(StrEnum):
 
     ACCEPTED = "accepted"  # on its way to the Communications Hub
     DELIVERED = "delivered"  # the hub has the image, or has passed the command on
+    SCHEDULED = "scheduled"  # the device has accepted the command, to be executed later
     STOPPED = "stopped"  # the hub does not take the image any more and owes the alert that says so
     TRANSFERRED = "transferred"  # the device has the image
     ENDED = "ended"
@@ -42,6 +43,8 @@ class Result(StrEnum):
     ACTIVATION_FAILED = "activation failed"
     NO_IMAGE_HELD = "no image held"
     HASH_MISMATCH = "hash mismatch"
+    CANCELLED = "cancelled"
+    CANCELLATION_ACCEPTED = "cancellation accepted"
     VERSION_READ = "version read"
     UNREACHABLE = "device not reached"
     NO_OUTCOME = "no outcome reported"
@@ -52,7 +55,15 @@ class Result(StrEnum):
         return self in _SUCCESSES
 
 
-_SUCCESSES = frozenset({Result.TRANSFERRED, Result.ACTIVATED, Result.UNREPORTED, Result.VERSION_READ})
+_SUCCESSES = frozenset(
+    {
+        Result.TRANSFERRED,
+        Result.ACTIVATED,
+        Result.UNREPORTED,
+        Result.CANCELLATION_ACCEPTED,
+        Result.VERSION_READ,
+    }
+)
 
 
 class Happening(Enum):
@@ -69,6 +80,9 @@ class Happening(Enum):
     ACTIVATION_FAILED = "activation failed"
     NO_IMAGE_HELD = "no image held"
     HASH_MISMATCH = "hash mismatch"
+    SCHEDULED = "scheduled"
+    CANCELLATION_ACCEPTED = "cancellation accepted"
+    REPLACED = "replaced"
     VERSION_READ = "version read"
     UNREACHABLE = "unreachable"
     TIME_UP = "time up"
@@ -88,6 +102,13 @@ _ACTIVATION: Mapping[Happening, Next] = {
     Happening.NO_IMAGE_HELD: Result.NO_IMAGE_HELD,
     Happening.HASH_MISMATCH: Result.HASH_MISMATCH,
 }
+_ANSWERED: Mapping[Happening, Next] = {
+    Happening.SCHEDULED: Stage.SCHEDULED,
+    Happening.CANCELLATION_ACCEPTED: Result.CANCELLATION_ACCEPTED,
+    Happening.REPLACED: Result.CANCELLED,
+    **_ACTIVATION,
+}
+"""What a device makes of a command, or of a later one that takes its place."""
 
 
 def _update(on_the_han: Mapping[Happening, Next], after_transfer: Mapping[Happening, Next]) -> Table:
@@ -137,9 +158,14 @@ TRANSITIONS: Mapping[Service | Milestone, Table] = {
             Happening.UNREACHABLE: Result.UNREACHABLE,
             Happening.NOT_DELIVERED: Result.NOT_DELIVERED,
             Happening.TIME_UP: Result.NOT_DELIVERED,
-            **_ACTIVATION,
+            **_ANSWERED,
         },
         Stage.DELIVERED: {
+            Happening.TIME_UP: Result.NO_OUTCOME,
+            **_ANSWERED,
+        },
+        Stage.SCHEDULED: {
+            Happening.REPLACED: Result.CANCELLED,
             Happening.TIME_UP: Result.NO_OUTCOME,
             **_ACTIVATION,
         },
@@ -172,7 +198,7 @@ class Patience:
                 return min(expiry, now + self.alert_wait)
             case _ if service.is_update:
                 return expiry
-            case Stage.DELIVERED:
+            case Stage.DELIVERED | Stage.SCHEDULED:
                 return now + self.outcome_wait
             case _:
                 # The errand gives up by itself at the horizon; this only outlasts it.

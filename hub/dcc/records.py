@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from han.gbcs.payloads import CANCEL
 from hub.dcc.controls import Service
 from hub.dcc.lifecycle import Result, Stage
 from ota.eui64 import Eui64
@@ -11,7 +12,10 @@ from ota.eui64 import Eui64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptRequest:
-    """A Service Request as it was judged. ``response`` is the answer as JSON; times are seconds of UTC."""
+    """A Service Request as it was judged. ``response`` is the answer as JSON; times are seconds of UTC.
+
+    ``image_hash`` is a Manufacturer Image Hash: what an 11.3 names, or that of an update's image.
+    """
 
     request_id: str
     service: Service
@@ -23,6 +27,16 @@ class KeptRequest:
     image_hash: str | None = None
     execution_time: float | None = None
     originator_counter: int | None = None
+
+    @property
+    def cancels(self) -> bool:
+        """Whether this 11.3 lets the device forget a pending activation."""
+        return self.execution_time == CANCEL.timestamp()
+
+    @property
+    def executes_at(self) -> float | None:
+        """When a future-dated 11.3 is to be executed."""
+        return None if self.cancels else self.execution_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

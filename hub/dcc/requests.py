@@ -109,11 +109,16 @@ class ReadFirmwareVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivateFirmware:
-    """SR 11.3: activate the held image with this Manufacturer Image Hash, now or at a time."""
+    """SR 11.3: activate the held image with this Manufacturer Image Hash, now or at a time.
+
+    ``cancels``: instead, let the device forget the activation that it has pending. DUIS has no element for
+    it; GBCS has a CS06 command with the last second of the calendar for its execution time.
+    """
 
     device: Eui64 | str
     manufacturer_image_hash: bytes
     execution_time: datetime | None = None
+    cancels: bool = False
     request_id: str | None = None
 
     service = Service.ACTIVATE_FIRMWARE
@@ -127,6 +132,8 @@ class ActivateFirmware:
             )
         if self.execution_time is not None:
             _check_execution_time(self.execution_time)
+            if self.cancels:
+                raise BadRequestError("a cancellation takes effect at once: it has no ExecutionDateTime")
 
     @property
     def devices(self) -> tuple[Eui64 | str, ...]:
@@ -171,7 +178,9 @@ def fingerprint(request: ServiceRequest) -> str:
         case UpdateFirmware() | UpdatePpmidFirmware():
             digest.update(hashlib.sha256(request.image).digest() + (request.firmware_version or "").encode())
         case ActivateFirmware():
-            when = request.execution_time.isoformat() if request.execution_time else ""
+            when = "cancel" if request.cancels else ""
+            if request.execution_time is not None:
+                when = request.execution_time.isoformat()
             digest.update(request.manufacturer_image_hash + when.encode())
         case ReadFirmwareVersion():
             pass

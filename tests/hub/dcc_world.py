@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from han.clock import Utc
-from han.facts import Facts
+from han.facts import Fact, Facts
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import payload_of
 from han.gbcs.payloads import ActivateFirmwareCommand
 from hub.dcc.carriage import CarriageSettings
 from hub.dcc.dsp import Dsp
 from hub.dcc.inventory import Device
+from hub.dcc.lifecycle import Result
+from hub.dcc.outcomes import Outcome
+from hub.dcc.requests import DspResponse
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Store
 from hub.messages import (
@@ -65,6 +69,7 @@ INVENTORY = (
 )
 
 NEW = "02000000"
+HASH = bytes(range(32))
 
 
 def upgrade_file(size: int = 1000, version: int = int(NEW, 16)) -> bytes:
@@ -347,13 +352,15 @@ class Hub:
         assert isinstance(said, ActivateFirmwareCommand)
         self.outcome(command, None if said.execute_at else self.activation_response)
 
-    def outcome(self, command: ActivateRequest, response: int | None, version: str = NEW) -> None:
-        """The device's answer to CS06."""
+    def outcome(
+        self, command: ActivateRequest, response: int | None, version: str = NEW, code: str = "CS06"
+    ) -> None:
+        """The device's answer to CS06, or with a code its alert at the time that the command named."""
         self.say(
             ActivationOutcome(
                 device=command.device,
                 file_version=version,
-                code="CS06",
+                code=code,
                 response=response,
                 at=0.0,
                 request_id=command.request_id,
@@ -387,3 +394,51 @@ def make_dsp(broker: Broker, store: Store, settings: DspSettings = FAST, facts: 
         utc=Utc(loop),
         new_id=lambda: f"dsp-{next(numbers)}",
     )
+
+
+@dataclass
+class World:
+    """A head end, its broker and one hub."""
+
+    broker: Broker
+    hub: Hub
+    dsp: Dsp
+    store: Store
+    heard: list[Fact]
+
+    def said(self, what: str) -> list[Fact]:
+        return [fact for fact in self.heard if fact.what == what]
+
+    def story(self, request_id: str) -> list[str]:
+        return [f"{line.event} {line.code}".strip() for line in self.dsp.story(request_id)]
+
+    def orders(self) -> list[ActivateRequest]:
+        """Every 11.3 that went over the broker, heard by the hub or not."""
+        opened = [open_message(topic, payload)[1] for topic, payload in self.broker.carried]
+        return [message for message in opened if isinstance(message, ActivateRequest)]
+
+    async def run(self, request) -> tuple[DspResponse, Outcome]:
+        response = await self.dsp.submit(request)
+        return response, await self.dsp.finished(response.request_id)
+
+
+@contextlib.asynccontextmanager
+async def world(settings: DspSettings = FAST, store: Store | None = None) -> AsyncIterator[World]:
+    broker = Broker()
+    carrying = asyncio.create_task(broker.run())
+    hub = Hub(broker)
+    store = store or Store("sqlite://")
+    facts = Facts(asyncio.get_running_loop().time)
+    with facts.recorded() as heard:
+        async with make_dsp(broker, store, settings, facts) as dsp:
+            dsp.enrol(INVENTORY)
+            hub.appear()
+            await asyncio.sleep(0.01)
+            yield World(broker, hub, dsp, store, heard)
+    carrying.cancel()
+    store.close()
+
+
+def only(outcome: Outcome) -> Result | None:
+    (device,) = outcome.devices
+    return device.result

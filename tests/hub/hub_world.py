@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import random
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
@@ -21,15 +22,19 @@ from han.clock import Utc
 from han.coordinator import DeliveryFailed, DeviceJoined, PayloadTooLong, RadioGone, UnknownDevice
 from han.errors import HanError, OurError
 from han.facts import Facts
+from han.gbcs.codes import AlertCode
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import (
     activate_firmware,
     firmware_activated,
+    future_dated_alert,
     payload_of,
     ppmid_activation,
     require_protected_command,
 )
 from han.gbcs.payloads import (
+    CANCEL,
+    ActivateFirmwareAlert,
     ActivateFirmwareCommand,
     ActivateFirmwareResponse,
     ActivateImageResponseCode,
@@ -110,10 +115,24 @@ def image_hash(kind: str, data: bytes) -> str:
     return manufacturer_image_hash(GbcsImage.read(data, layout_for(kind)).manufacturer_image).hex()
 
 
-def cs06(device: Eui64, hash_in_hex: str, counter: int = 1) -> str:
+def cs06(device: Eui64, hash_in_hex: str, counter: int = 1, when: datetime | None = None) -> str:
     """A command to activate the image with this hash, in hex."""
-    command = ActivateFirmwareCommand(bytes.fromhex(hash_in_hex), counter)
+    command = ActivateFirmwareCommand(bytes.fromhex(hash_in_hex), counter, when)
     return activate_firmware(device, command).to_bytes().hex()
+
+
+def dated_alert(
+    device: Eui64,
+    counter: int,
+    command: ActivateFirmwareCommand,
+    outcome: ActivationOutcome,
+    code: int | None = None,
+) -> Envelope:
+    """A device's alert 0x00CA: how the future-dated command went."""
+    done = outcome.response is ActivateImageResponseCode.SUCCESS
+    code = code or (AlertCode.FUTURE_DATED_DONE if done else AlertCode.FUTURE_DATED_FAILED)
+    alert = ActivateFirmwareAlert(code, command.execute_at, command.originator_counter, outcome)
+    return future_dated_alert(device, counter, alert)
 
 
 def image_id(data: bytes) -> str:
@@ -134,6 +153,7 @@ class Device:
         self.dice = random.Random(int(eui64))
         self.counter = 0
         self.tunnel: int | None = None
+        self.dated: asyncio.TimerHandle | None = None
         self.settings = ClientSettings(
             first_query_within=1.0,
             query_every=query_every,
@@ -211,6 +231,28 @@ class Device:
         require_protected_command(message, self.eui64)
         command = payload_of(message)
         assert isinstance(command, ActivateFirmwareCommand)
+        if self.dated is not None:
+            self.dated.cancel()
+            self.dated = None
+        if command.execute_at is None:
+            response = ActivateFirmwareResponse(self._activate(command))
+        else:
+            response = ActivateFirmwareResponse()
+            if command.execute_at != CANCEL:
+                wait = (command.execute_at - self.house.utc.now()).total_seconds()
+                self.dated = asyncio.get_running_loop().call_later(
+                    max(0.0, wait), self._time_has_come, command
+                )
+        self.tell(firmware_activated(message, response, self.house.utc.now()).to_bytes())
+        self.settle()
+
+    def _time_has_come(self, command: ActivateFirmwareCommand) -> None:
+        outcome = self._activate(command)
+        self.counter += 1
+        self.tell(dated_alert(self.eui64, self.counter, command, outcome).to_bytes())
+        self.settle()
+
+    def _activate(self, command: ActivateFirmwareCommand) -> ActivationOutcome:
         code = ActivateImageResponseCode.SUCCESS
         if self.held is None:
             code = ActivateImageResponseCode.NO_IMAGE_HELD
@@ -221,9 +263,7 @@ class Device:
             self.held = None
             self.client = self._new_client()
             self.client.start(self.now)
-        response = ActivateFirmwareResponse(ActivationOutcome(code, self.version))
-        self.tell(firmware_activated(message, response, self.house.utc.now()).to_bytes())
-        self.settle()
+        return ActivationOutcome(code, self.version)
 
     def tell(self, message: bytes) -> None:
         assert self.tunnel is not None
@@ -482,7 +522,9 @@ class HeadEnd:
                     async with asyncio.timeout(5.0):
                         return await make()
 
-    async def alert(self, code: str, device: Eui64, response: int | None = 0) -> Alert:
+    async def alert(
+        self, code: str, device: Eui64, response: int | None = 0, within: float = 3600.0
+    ) -> Alert:
         return await self.when(
             lambda: next(
                 (
@@ -491,7 +533,8 @@ class HeadEnd:
                     if (alert.code, alert.device, alert.response) == (code, str(device), response)
                 ),
                 None,
-            )
+            ),
+            within,
         )
 
     def alert_ids(self) -> list[str]:

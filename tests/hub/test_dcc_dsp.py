@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +13,7 @@ from dcc_world import (
     FAR_PPMID,
     FAST,
     GSME,
+    HASH,
     HCALCS,
     HUB,
     IHD,
@@ -26,11 +27,12 @@ from dcc_world import (
     Hub,
     PowerCut,
     make_dsp,
+    only,
     upgrade_file,
+    world,
 )
 
 from han.clock import Utc
-from han.facts import Fact, Facts
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import payload_of, require_protected_command
 from hub.dcc.controls import DAY, HOUR, BatchSettings, InProgress, Milestone, Service
@@ -40,7 +42,6 @@ from hub.dcc.outcomes import Outcome
 from hub.dcc.requests import (
     ActivateFirmware,
     BadRequestError,
-    DspResponse,
     ReadFirmwareVersion,
     Rules,
     UpdateFirmware,
@@ -54,7 +55,6 @@ from ota.gbcs_image import GbcsImage, authorise, layout_for
 from ota.image import Header
 
 IMAGE = upgrade_file()
-HASH = bytes(range(32))
 
 
 def signed_file(version: int) -> bytes:
@@ -64,49 +64,8 @@ def signed_file(version: int) -> bytes:
     return GbcsImage.build(header, body, authorise(body, None)).to_bytes()
 
 
-@dataclass
-class World:
-    broker: Broker
-    hub: Hub
-    dsp: Dsp
-    store: Store
-    heard: list[Fact]
-
-    def said(self, what: str) -> list[Fact]:
-        return [fact for fact in self.heard if fact.what == what]
-
-    def story(self, request_id: str) -> list[str]:
-        return [f"{line.event} {line.code}".strip() for line in self.dsp.story(request_id)]
-
-    async def run(self, request) -> tuple[DspResponse, Outcome]:
-        response = await self.dsp.submit(request)
-        return response, await self.dsp.finished(response.request_id)
-
-
-@contextlib.asynccontextmanager
-async def world(settings: DspSettings = FAST, store: Store | None = None) -> AsyncIterator[World]:
-    broker = Broker()
-    carrying = asyncio.create_task(broker.run())
-    hub = Hub(broker)
-    store = store or Store("sqlite://")
-    facts = Facts(asyncio.get_running_loop().time)
-    with facts.recorded() as heard:
-        async with make_dsp(broker, store, settings, facts) as dsp:
-            dsp.enrol(INVENTORY)
-            hub.appear()
-            await asyncio.sleep(0.01)
-            yield World(broker, hub, dsp, store, heard)
-    carrying.cancel()
-    store.close()
-
-
 def with_control_1(**changes) -> DspSettings:
     return replace(FAST, rules=Rules(in_progress=InProgress(**changes)))
-
-
-def only(outcome: Outcome) -> Result | None:
-    (device,) = outcome.devices
-    return device.result
 
 
 async def test_an_11_4_ends_when_the_ppmid_reports_its_activation():

@@ -67,6 +67,12 @@ def test_a_command_outlasts_its_retries():
 
 
 def test_what_a_service_user_wanted_is_told_from_what_went_wrong():
-    good = {"transferred", "activated", "transferred, activation unreported", "version read"}
+    good = {
+        "transferred",
+        "activated",
+        "transferred, activation unreported",
+        "version read",
+        "cancellation accepted",
+    }
 
     assert {result.value for result in Result if result.is_success} == good

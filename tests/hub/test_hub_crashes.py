@@ -7,11 +7,13 @@ that only what was synchronised. The head end asks again when it gets no answer,
 import asyncio
 import contextlib
 import random
+from datetime import datetime, timedelta
 
 import pytest
 from hub_faulty_disk import FaultyDisk, PowerCutError
 from hub_world import GSME, HCALCS, PPMID, World, cs06, image_for, image_hash
 
+from han.gbcs.payloads import CANCEL
 from hub.errors import SurroundingsError
 from hub.messages import ActivateRequest, TransferRequest
 
@@ -44,6 +46,31 @@ async def update_an_hcalcs(world: World) -> None:
         )
     )
     await head_end.alert("CS06", HCALCS)
+
+
+async def activate_for_later_then_cancel_and_activate_again(world: World) -> None:
+    head_end, device = world.head_end, world.house.devices[HCALCS]
+    await head_end.insist(lambda: head_end.offer(HCALCS_IMAGE, HCALCS))
+    await head_end.alert("0x8F8A", HCALCS)
+    digest = image_hash("HCALCS", HCALCS_IMAGE)
+    soon = device.house.utc.now() + timedelta(minutes=20)
+    for counter, when in enumerate((soon, CANCEL, soon), 1):
+
+        def command(counter: int = counter, when: datetime = when) -> ActivateRequest:
+            return ActivateRequest(
+                request_id=f"activate-{counter}",
+                device=str(HCALCS),
+                gbcs=cs06(HCALCS, digest, counter, when),
+                **head_end.pen.stamp(),
+            )
+
+        await head_end.insist(lambda command=command: head_end.ask(command()))
+        await head_end.when(
+            lambda request=f"activate-{counter}": [
+                each for each in head_end.alerts if getattr(each, "request_id", "") == request
+            ]
+        )
+    await head_end.alert("0x8F66", HCALCS)
 
 
 async def preempt_an_image_that_nobody_has_collected_yet(world: World) -> None:
@@ -173,6 +200,25 @@ async def test_the_power_may_go_at_every_step_of_the_disk(tmp_path, story, devic
         (tmp_path / str(number)).mkdir()
         world = await with_a_crash(tmp_path / str(number), story, device, at_disk_step=number, seed=number)
         judge(world, device, codes)
+
+
+async def test_the_power_may_go_at_every_step_of_dated_and_cancelled_activations(tmp_path):
+    story = activate_for_later_then_cancel_and_activate_again
+    (tmp_path / "0").mkdir()
+    _, steps = (await with_a_crash(tmp_path / "0", story, HCALCS)).steps
+    for number in range(steps // 3, steps + 1):  # before that it is an update like another
+        (tmp_path / str(number)).mkdir()
+        world = await with_a_crash(tmp_path / str(number), story, HCALCS, at_disk_step=number, seed=number)
+        told = {alert.id: alert for alert in world.head_end.alerts if alert.TOPIC == "alert/activation"}
+        assert sorted((each.request_id, each.code, each.response) for each in told.values()) == [
+            ("activate-1", "CS06", None),
+            ("activate-2", "CS06", None),
+            ("activate-3", "0x8F66", 0),
+            ("activate-3", "CS06", None),
+        ], number
+        memory = world.hub.custody.memory
+        assert (memory.activations, memory.alerts) == ((), ()), number
+        assert world.house.devices[HCALCS].version == 2, number
 
 
 async def test_the_power_may_go_at_every_step_of_a_preemption(tmp_path):

@@ -11,12 +11,10 @@ from hub_world import ESME, GSME, HCALCS, HUB, PPMID, World
 
 from han.gbcs.codes import MessageCode
 from han.gbcs.envelope import Envelope, MessageKind
-from han.gbcs.parties import SUPPLIER, lab_party
-from han.gbcs.protection import signed
+from han.gbcs.messages import receipt_alert
 from han.gbcs.receipt import ReceiptAlert
 
 DIGEST = bytes(range(32))
-_FORMS = {MessageCode.RECEIPT_ESME: "dlms", MessageCode.RECEIPT_GSME: "gbz"}
 
 
 @contextlib.asynccontextmanager
@@ -29,9 +27,7 @@ async def home(tmp_path, *devices, **settings):
 
 def receipt(world, device, code=MessageCode.RECEIPT_GSME, alert_code=0x8F72, counter=1) -> Envelope:
     told = ReceiptAlert(alert_code, world.utc.now().replace(microsecond=0), DIGEST)
-    payload = told.to_dlms(counter) if _FORMS[code] == "dlms" else told.to_gbz()
-    message = Envelope(MessageKind.ALERT, counter, device, SUPPLIER, code, payload)
-    return signed(message, lab_party(device).signing)
+    return receipt_alert(device, counter, code, told)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,10 @@ from han.gbcs.payloads import (
 )
 from han.gbcs.payloads import ActivationOutcome as GbcsOutcome
 from hub.correspondence import Correspondence, Letter
-from hub.custody import UNKNOWN_VERSION, Custody, Moment, alert_id
+from hub.custody import UNKNOWN_VERSION, Custody, alert_id
 from hub.memory import PendingActivation, remember
 from hub.messages import ActivateRequest, ActivationOutcome, Alert, Envelopes
+from hub.reckoning import Moment
 from ota.eui64 import Eui64
 
 

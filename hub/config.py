@@ -20,6 +20,7 @@ from hub.energy_service import EnergyServiceSettings
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
 from hub.slot import DAY, KeepTheWaiting, LatestWins, SlotSettings
+from hub.steady import SteadySettings
 from hub.tunnels import TunnelSettings
 from ota.status import Status
 
@@ -29,6 +30,7 @@ Octet = Annotated[int, Meta(ge=0, le=0xFF)]
 _TUNNELS = TunnelSettings()
 _ENERGY = EnergyServiceSettings()
 _QUESTIONS = QuestionSettings()
+_STEADY = SteadySettings()
 
 _STUB = StubCluster(
     cluster=0x0700,
@@ -73,6 +75,19 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             " No source decides it; a promise of two weeks that the next sender can end is worth little."
         ),
     ] = "keep"
+
+
+class ClockSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[clock]``: see `hub.steady.SteadySettings`."""
+
+    smallest_step: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds by which this machine's UTC has to jump for that to count as a step, which"
+            " neither shortens nor prolongs the retention of an image. Less is a clock being corrected as"
+            " it runs: a leap second is one second, and time services step from about 0.4 s on."
+        ),
+    ] = _STEADY.smallest_step
 
 
 class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -276,6 +291,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     slot: Annotated[
         SlotSection, Meta(description="The place for images, and what happens when two want it.")
     ] = SlotSection()
+    clock: Annotated[
+        ClockSection, Meta(description="This machine's clock, which somebody may set at any time.")
+    ] = ClockSection()
     tunnels: Annotated[
         TunnelSection,
         Meta(description="The tunnels through which GBCS messages reach devices and come from them."),
@@ -322,6 +340,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
         return HubSettings(
             slot=slot,
+            steady=SteadySettings(smallest_step=self.clock.smallest_step),
             server=self.ota.settings(),
             tells_utc=self.ota.times == "utc",
             terms=self.ota.terms(),

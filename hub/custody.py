@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -31,6 +30,7 @@ from hub.messages import (
     ImageWanted,
     Target,
 )
+from hub.reckoning import Moment, Reckoning
 from hub.slot import (
     Accepted,
     Assignment,
@@ -46,6 +46,7 @@ from hub.slot import (
     SlotSettings,
     Stage,
 )
+from hub.steady import SteadySettings
 from ota.eui64 import Eui64
 from ota.image import LARGEST_HEADER, Header, ImageFormatError
 
@@ -90,25 +91,13 @@ def failed(why: str) -> Report:
     return Report(FAILURE_CODE, 3, why)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Now: in seconds on the hub's clock, and as UTC."""
-
-    at: float
-    utc: datetime
-
-    @property
-    def seconds(self) -> float:
-        """UTC in seconds."""
-        return self.utc.timestamp()
-
-
 class Custody:
     """The slot and the flash, kept in step.
 
     Args:
         flash: where everything is kept; also what was known before a restart.
         settings: the slot's.
+        steady: how steps of the clock are told.
         hub: the Communications Hub's own EUI-64.
         facts: where decisions are said.
         envelopes: for the alerts.
@@ -120,6 +109,7 @@ class Custody:
         flash: Flash,
         settings: SlotSettings,
         *,
+        steady: SteadySettings,
         hub: Eui64,
         facts: Facts,
         envelopes: Envelopes,
@@ -131,6 +121,7 @@ class Custody:
         self._facts = facts
         self._envelopes = envelopes
         self._now = now
+        self._reckoning = Reckoning(steady, flash, facts=facts, now=now)
         self._gone: dict[str, str] = {}  # images let go since the start: why
         self._unsaid: list[Alert] = []  # raised, but not on the flash yet
         if self._flash.is_whole():  # a power cut came between the last octet and the storing of it
@@ -152,7 +143,7 @@ class Custody:
 
     def offer(self, offer: ImageOffer) -> list[Decision]:
         """Decide about an offer: Accepted or Joined, perhaps after Preempted; or Refused."""
-        now = self._now()
+        now = self._reckoning.seconds()
         refused = self._objection(offer)
         if refused is not None:
             return self._said([refused], offer.image_id)
@@ -160,7 +151,7 @@ class Custody:
             Assignment(Eui64.parse(each.device), each.device_type, offer.request_id, offer.service_request)
             for each in offer.targets
         )
-        decisions = self._slot.offer(Candidate(offer.image_id, offer.size, wanted), now.seconds)
+        decisions = self._slot.offer(Candidate(offer.image_id, offer.size, wanted), now)
         memory = self._owe_for(decisions, self.memory)
         memory = msgspec.structs.replace(memory, held=self._slot.held)
         if isinstance(decisions[-1], Accepted):
@@ -261,13 +252,15 @@ class Custody:
             return False
         return any(each.device == device for each in held.unfinished)
 
-    def timer(self) -> float | None:
-        """When ``tick`` would have something to do (UTC seconds)."""
-        return self._slot.timer()
+    def wait(self) -> float:
+        """Seconds until ``tick`` should be called."""
+        return self._reckoning.wait(self._slot.timer())
 
     def tick(self) -> list[Decision]:
-        """Let the image go if the slot is set so and its time has come."""
-        decisions = self._slot.tick(self._now().seconds)
+        """Compare the clocks; let the image go if the slot is set so and its time has come."""
+        if self._slot.held is not None:
+            self._reckoning.note()
+        decisions = self._slot.tick(self._reckoning.seconds())
         if decisions:
             self._flash.clear(self._owe_for(decisions, self.memory))
         return self._said(decisions, "")
@@ -278,7 +271,6 @@ class Custody:
         if held is None:
             return None
         until = self._slot.retained_until()
-        now = self._now()
         return HeldImage(
             image_id=held.image_id,
             file_version=self.memory.file_version,
@@ -287,7 +279,7 @@ class Custody:
             received=held.size if held.stage is Stage.STORED else self._flash.received,
             size=held.size,
             unfinished=tuple(str(each.device) for each in held.unfinished),
-            retained_until=None if until is None else datetime.fromtimestamp(until, now.utc.tzinfo),
+            retained_until=None if until is None else self._reckoning.utc(until),
         )
 
     def _objection(self, offer: ImageOffer) -> Refused | None:
@@ -327,7 +319,7 @@ class Custody:
         problem = _header_problem(data, held.size)
         if problem is not None:
             return self._reject(held, problem), None
-        stored = self._slot.complete(self._now().seconds)
+        stored = self._slot.complete(self._reckoning.seconds())
         version = f"{Header.parse(data).file_version:08X}"
         self._flash.store(msgspec.structs.replace(self.memory, held=stored, file_version=version))
         self._facts.say("hub", "slot.stored", image=held.image_id, size=held.size, version=version)

@@ -20,7 +20,7 @@ from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER, ZclFrame, is_default_respon
 from hub import messages
 from hub.activation import Activation
 from hub.correspondence import Correspondence
-from hub.custody import Custody, Moment
+from hub.custody import Custody
 from hub.desk import Desk, Staff
 from hub.device_alerts import DeviceAlerts
 from hub.devices import Devices
@@ -34,8 +34,10 @@ from hub.mqtt import Mailbox, MailboxSettings, Will
 from hub.orders import Orders
 from hub.outbox import Outbox
 from hub.questions import Questions, QuestionSettings
+from hub.reckoning import Moment
 from hub.serving import Listeners, Serving
 from hub.slot import Expired, SlotSettings
+from hub.steady import SteadySettings
 from hub.terms import Terms
 from hub.transfers import Transfers
 from hub.tunnels import TunnelSettings
@@ -48,6 +50,7 @@ class HubSettings:
     """What a hub may do differently."""
 
     slot: SlotSettings = field(default_factory=SlotSettings)
+    steady: SteadySettings = field(default_factory=SteadySettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     tunnels: TunnelSettings = field(default_factory=TunnelSettings)
     energy_service: EnergyServiceSettings = field(default_factory=EnergyServiceSettings)
@@ -102,7 +105,13 @@ class Hub:
         self.eui64 = house.eui64
         _claim(flash, house.eui64)
         self.custody = Custody(
-            flash, settings.slot, hub=self.eui64, facts=self._facts, envelopes=self._envelopes, now=self._now
+            flash,
+            settings.slot,
+            steady=settings.steady,
+            hub=self.eui64,
+            facts=self._facts,
+            envelopes=self._envelopes,
+            now=self._now,
         )
         self._mailbox = Mailbox(
             replace(mailbox, client_id=f"gbhan-hub-{self.eui64.hex}"),
@@ -359,16 +368,18 @@ class Hub:
         if self._slot_alarm is not None:
             self._slot_alarm.cancel()
             self._slot_alarm = None
-        due = self.custody.timer()
-        if due is not None:
-            delay = max(0.0, due - self._utc.seconds())
-            self._slot_alarm = self._loop.call_later(delay, self._slot_due)
+        if not self._is_halted:
+            self._slot_alarm = self._loop.call_later(self.custody.wait(), self._slot_due)
 
     def _slot_due(self) -> None:
-        for decision in self.custody.tick():
+        decisions = self.custody.tick()
+        for decision in decisions:
             if isinstance(decision, Expired):
                 self._desk.let_go(decision.image.image_id, decision.image, "its retention had passed")
-        self._concluded()
+        if decisions:
+            self._concluded()
+        else:
+            self._arm_slot()
 
 
 class _EarsOnHold:

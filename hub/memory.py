@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from hub.slot import Held
+from hub.steady import SteadyMark
 from hub.terms import Terms
 from ota.eui64 import Eui64
 
@@ -73,6 +74,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     activations: tuple[PendingActivation, ...] = ()
     devices: tuple[KnownDevice, ...] = ()
     removed: tuple[Eui64, ...] = ()
+    steady: SteadyMark = SteadyMark()
     originator_counter: int = 0
     """Of the GBCS message that the hub sent last: each further one has a greater."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import click
 from msgspec.structs import replace
 
 from han.facts import Fact, Facts, write_facts
+from han.gbcs.parties import Purpose
 from hub.cli.options import Duration, Eui64Type, HostPort, read_secret
 from hub.cli.program import clock, exit_statuses, human, run
 from hub.config_file import read, written
@@ -24,6 +26,7 @@ from hub.dcc.settings import DspSettings
 from hub.dcc.store import Store
 from hub.errors import OurError
 from hub.mqtt import BrokerAddress, Mailbox, MailboxSettings
+from hub.parties import read_parties
 from ota.eui64 import Eui64
 
 _DEFAULTS = DspConfig()
@@ -58,6 +61,14 @@ class _Program:
 @click.option("--tls-key", type=click.Path(exists=True), help="Its key (PEM).")
 @click.option("--insecure", help="The words that allow a network without TLS and passwords.")
 @click.option("--client-id", help=f"Our name at the broker.  [default: {_DEFAULTS.client_id}]")
+@click.option(
+    "--parties",
+    type=click.Path(exists=True, file_okay=False),
+    help="Certificates of devices and hubs, as gbhan keys parties writes them, to check messages by.",
+)
+@click.option(
+    "--unverified", is_flag=True, default=None, help="Accept what cannot be checked, and mark it as such."
+)
 @click.option("--wan-rate", type=float, help="Octets a second.")
 @click.option("--wan-latency", type=Duration(), help="Of each message.")
 @click.option("--chunk-size", type=click.IntRange(1, 262_144), help="Octets of image in one message.")
@@ -101,6 +112,10 @@ def dsp(
     It takes Service Requests at its door (see gbhan request), carries images to the Communications Hubs over
     MQTT, and keeps the story of each request in the database. What everything is by default, and why, says
     --print-config.
+
+    An alert counts only if the GBCS message in it is signed by its originator and agrees with the JSON beside
+    it. By default that is checked with the keys of the lab. Devices with keys of their own need --parties, or
+    --unverified where their certificates are not at hand.
     """
     with exit_statuses():
         config = _merged(read(config_file, DspConfig) if config_file else DspConfig(), options)
@@ -112,7 +127,7 @@ def dsp(
             broker=BrokerAddress.parse(config.mqtt, config.insecure),
             database=config.database,
             door=_door(config),
-            settings=settings,
+            settings=_with_certificates(settings, config),
             hubs=config.known_hubs(),
             client_id=config.client_id,
         )
@@ -197,6 +212,13 @@ _PLACES = {
 """Where in the file an option's value stands; all others stand at its top under their own name."""
 
 
+def _with_certificates(settings: DspSettings, config: DspConfig) -> DspSettings:
+    if config.parties is None:
+        return settings
+    keys = read_parties(Path(config.parties), Purpose.SIGNING)
+    return dataclasses.replace(settings, trust=dataclasses.replace(settings.trust, keys=keys))
+
+
 def _door(config: DspConfig) -> DoorSettings:
     door = config.door
     try:
@@ -216,6 +238,7 @@ def _door(config: DspConfig) -> DoorSettings:
 _IMPORTANT = frozenset(
     {
         "alert.received",
+        "alert.refused",
         "csp.finished",
         "csp.postponed",
         "dsp.listening",

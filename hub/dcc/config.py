@@ -13,6 +13,7 @@ from msgspec import Meta
 from hub.config_file import ConfigError
 from hub.dcc.carriage import CarriageSettings
 from hub.dcc.controls import BatchSettings, InProgress, Milestone, Retries, Service
+from hub.dcc.proof import Trust
 from hub.dcc.requests import ResponseCodes, Rules
 from hub.dcc.settings import AlertCodes, DspSettings
 from ota.eui64 import Eui64
@@ -406,6 +407,23 @@ class DspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             examples=["90-B3-D5-1F-30-01-00-07"],
         ),
     ] = str(_DEFAULT.access_control_broker)
+    parties: Annotated[
+        str | None,
+        Meta(
+            description="Folder with the certificates of devices and hubs, EUI64-signing.pem each, by which"
+            " their messages are checked; --parties wins. Not given: the lab's keys, which are made from the"
+            " EUI-64 and known to everybody. Real devices have others.",
+            examples=["parties"],
+        ),
+    ] = None
+    unverified: Annotated[
+        bool,
+        Meta(
+            description="Whether a message that cannot be checked, for want of a certificate, counts all the"
+            " same and is marked in the story; --unverified says so too. By default nothing is concluded"
+            " from it."
+        ),
+    ] = False
     door: Annotated[DoorSection, Meta(description="Where Service Requests come in.")] = DoorSection()
     devices: Annotated[
         DevicesSection, Meta(description="The device types that each Service Request is for.")
@@ -479,6 +497,7 @@ class DspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 tries_when_hub_appears=self.control_2.tries_when_hub_appears,
                 service_user=Eui64.parse(self.service_user),
                 access_control_broker=Eui64.parse(self.access_control_broker),
+                trust=Trust(is_required=not self.unverified),
             )
         except ValueError as error:
             raise ConfigError(str(error)) from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,7 @@ from hub.dcc.inventory import DEVICE_TYPES, Device, DeviceStatus
 from hub.dcc.ledger import Ledger
 from hub.dcc.outcomes import Outcome, read_outcome
 from hub.dcc.post import Post
+from hub.dcc.proof import Belief
 from hub.dcc.records import Notice, Part, StoryLine
 from hub.dcc.requests import DspResponse, ServiceRequest, known_form
 from hub.dcc.settings import DspSettings
@@ -267,14 +269,19 @@ class Dsp:
                 pass
 
     def _alerted(self, hub: Eui64, alert: Alert, payload: bytes) -> None:
-        notice = Notice(
-            notice_id=f"{hub.hex}:{alert.id}",
-            kind=alert.TOPIC,
-            hub=hub,
-            body=payload,
-            received_at=self._utc.seconds(),
-        )
         with self._store.change() as change:
+            finding = self._ledger.examine(change, hub, alert)
+            # One that is refused has an id of its own: under another's it would keep the true one out.
+            known_by = alert.id
+            if finding.belief is Belief.REFUSED:
+                known_by = f"refused-{hashlib.sha256(payload).hexdigest()}"
+            notice = Notice(
+                notice_id=f"{hub.hex}:{known_by}",
+                kind=alert.TOPIC,
+                hub=hub,
+                body=payload,
+                received_at=self._utc.seconds(),
+            )
             is_new = change.notices.note(notice)
             if is_new:
                 self._book(change, [notice])

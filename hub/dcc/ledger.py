@@ -16,6 +16,7 @@ from han.facts import Facts
 from hub.dcc.controls import UPDATES, Service
 from hub.dcc.delivery import DELIVERY, Delivery
 from hub.dcc.lifecycle import Happening, Result, Stage, follow, table_for
+from hub.dcc.proof import Belief, Finding, examine
 from hub.dcc.records import KeptRequest, Notice, Part, StoryLine
 from hub.dcc.settings import DspSettings
 from hub.dcc.store import Change
@@ -74,8 +75,29 @@ class Ledger:
     def book(self, change: Change, notice: Notice, now: float) -> list[Part]:
         """Act on a notice that has been kept, and note that this is done; gives the parts that ended."""
         entry = _Entry(self.settings, self.facts, change, now)
-        entry.book(notice)
+        change.notices.applied(notice.notice_id, now)
+        if notice.kind == DELIVERY:
+            entry.delivered(notice.hub, msgspec.json.decode(notice.body, type=Delivery))
+            return entry.ended
+        message = decode(notice.body, MESSAGES[notice.kind])
+        if not isinstance(message, Alert):
+            self.facts.say("dsp", "alert.unknown", kind=notice.kind, id=notice.notice_id)
+            return []
+        finding = self.examine(change, notice.hub, message)
+        if finding.belief is Belief.REFUSED:
+            entry.refuse(notice.hub, message, finding.why)
+        else:
+            entry.doubt = finding.why
+            entry.book(notice.hub, message)
         return entry.ended
+
+    def examine(self, change: Change, hub: Eui64, alert: Alert) -> Finding:
+        """What an alert is worth; of one that is refused `book` concludes nothing."""
+        counter = None
+        if isinstance(alert, ActivationOutcome):
+            request = change.requests.get(alert.request_id)
+            counter = None if request is None else request.originator_counter
+        return examine(alert, hub, counter, self.settings.trust)
 
     def time_up(self, change: Change, now: float) -> list[Part]:
         """End what has waited long enough; gives the parts that ended."""
@@ -94,29 +116,48 @@ class _Entry:
     change: Change
     now: float
     ended: list[Part] = field(default_factory=list)
+    doubt: str = ""
+    """Why the alert being booked could not be verified; empty if it was."""
 
-    def book(self, notice: Notice) -> None:
-        """Act on a notice."""
-        self.change.notices.applied(notice.notice_id, self.now)
-        if notice.kind == DELIVERY:
-            self._delivery(notice.hub, msgspec.json.decode(notice.body, type=Delivery))
-            return
-        message = decode(notice.body, MESSAGES[notice.kind])
-        match message:
+    def book(self, hub: Eui64, alert: Alert) -> None:
+        """Act on an alert that is believed."""
+        match alert:
             case FirmwareTransferAlert():
-                self._transfer(notice.hub, message)
+                self._transfer(hub, alert)
             case PpmidActivationAlert():
-                self._ppmid_activation(notice.hub, message)
+                self._ppmid_activation(hub, alert)
             case FirmwareVerificationAlert():
-                self._receipt(notice.hub, message)
+                self._receipt(hub, alert)
             case ActivationOutcome():
-                self._activation(notice.hub, message)
+                self._activation(hub, alert)
             case _:
-                self.facts.say("dsp", "alert.unknown", kind=notice.kind, id=notice.notice_id)
+                self.facts.say("dsp", "alert.unknown", kind=alert.TOPIC, id=alert.id)
+
+    def refuse(self, hub: Eui64, alert: Alert, why: str) -> None:
+        """Tell of an alert that is not believed, and conclude nothing from it."""
+        self.facts.say(
+            "dsp",
+            "alert.refused",
+            kind=alert.TOPIC.removeprefix("alert/"),
+            code=alert.code,
+            device=alert.device,
+            hub=str(hub),
+            id=alert.id,
+            why=why,
+            gbcs=alert.gbcs,
+        )
+        device = Eui64.parse(alert.device)
+        if isinstance(alert, FirmwareTransferAlert | ActivationOutcome):
+            about = [part for part in self.change.parts.of(alert.request_id) if part.device == device]
+        else:
+            about = [part for part in self.change.parts.open(device=device) if part.service.is_update]
+        for part in about:
+            self._tell(part, "alert refused", code=alert.code, text=why)
 
     # --- notices -------------------------------------------------------------------------------------------
 
-    def _delivery(self, hub: Eui64, delivery: Delivery) -> None:
+    def delivered(self, hub: Eui64, delivery: Delivery) -> None:
+        """Act on the end of an errand."""
         codes = self.settings.alert_codes
         for part in self.change.parts.of(delivery.request_id):
             if part.hub != hub:
@@ -224,6 +265,7 @@ class _Entry:
             dcc_alert=dcc_alert,
             id=alert.id,
             raised_at=alert.at,
+            unverified=self.doubt,
             gbcs=alert.gbcs,
         )
         return dcc_alert
@@ -330,6 +372,8 @@ class _Entry:
         )
 
     def _tell(self, part: Part, event: str, *, code: str = "", text: str = "") -> None:
+        if self.doubt and code:
+            text += f" (unverified: {self.doubt})"
         line = StoryLine(
             request_id=part.request_id, device=part.device, at=self.now, event=event, code=code, text=text
         )

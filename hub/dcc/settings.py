@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from han.gbcs.parties import ACCESS_CONTROL_BROKER, SUPPLIER
 from hub.dcc.carriage import CarriageSettings
 from hub.dcc.controls import DAY, BatchSettings
 from hub.dcc.lifecycle import Patience
+from hub.dcc.proof import Trust
 from hub.dcc.requests import Rules
 from ota.eui64 import Eui64
-
-_SERVICE_USER = Eui64(0x90B3D51F30000002)
-_ACCESS_CONTROL_BROKER = Eui64(0x90B3D51F30010000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class DspSettings:
             attempts. A CSP sees a hub register on its network; whether a real one acts on it was not found.
         service_user: the originator in RequestIDs that the DSP gives.
         access_control_broker: the target in RequestIDs of 11.1 and 11.4.
+        trust: whose signatures prove what alerts say.
     """
 
     rules: Rules = field(default_factory=Rules)
@@ -50,8 +50,10 @@ class DspSettings:
     outcome_wait: float = 1 * DAY
     listing_wait: float = 5.0
     tries_when_hub_appears: bool = True
-    service_user: Eui64 = _SERVICE_USER
-    access_control_broker: Eui64 = _ACCESS_CONTROL_BROKER
+    service_user: Eui64 = SUPPLIER
+    access_control_broker: Eui64 = ACCESS_CONTROL_BROKER
+
+    trust: Trust = field(default_factory=Trust)
 
     @property
     def patience(self) -> Patience:

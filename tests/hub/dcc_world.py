@@ -9,12 +9,23 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from han.clock import Utc
 from han.facts import Fact, Facts
+from han.gbcs import payloads
+from han.gbcs.codes import MessageCode
 from han.gbcs.envelope import Envelope
-from han.gbcs.messages import payload_of
+from han.gbcs.messages import (
+    firmware_activated,
+    firmware_transfer,
+    future_dated_alert,
+    payload_of,
+    ppmid_activation,
+    receipt_alert,
+)
 from han.gbcs.payloads import ActivateFirmwareCommand
+from han.gbcs.receipt import ReceiptAlert
 from hub.dcc.carriage import CarriageSettings
 from hub.dcc.dsp import Dsp
 from hub.dcc.inventory import Device
@@ -191,8 +202,19 @@ class Hub:
     entries: tuple[DeviceEntry, ...] = ()
     listings: int = 0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    spoil: Callable[[Envelope], Envelope] = lambda message: message
+    """What becomes of the GBCS messages in its alerts."""
     _offered: dict[str, ImageOffer] = field(default_factory=dict)
-    _alerts: int = 0
+    _counter: int = 0
+
+    @property
+    def now(self) -> datetime:
+        return Utc(asyncio.get_running_loop()).now().replace(microsecond=0)
+
+    def count(self) -> int:
+        """The counter of the next message."""
+        self._counter += 1
+        return self._counter
 
     def __post_init__(self) -> None:
         self.envelopes = Envelopes(Utc(asyncio.get_running_loop()).now, lambda: f"hub-{self.envelopes._seq}")
@@ -226,13 +248,18 @@ class Hub:
     def alert_transfer(
         self, offer: ImageOffer, device: Eui64, response: int = 0, alert_id: str | None = None
     ) -> None:
+        version = offer.file_version or "00000000"
+        told = payloads.FirmwareTransferAlert(
+            self.now, device, int(version, 16), payloads.TransferResult(min(response, 3))
+        )
         self.say(
             FirmwareTransferAlert(
                 device=str(device),
-                file_version=offer.file_version or "00000000",
+                file_version=version,
                 code="0x8F8A" if response == 0 else "0x8F89",
                 response=response,
                 at=0.0,
+                gbcs=self.spoil(firmware_transfer(self.eui64, self.count(), told)).to_bytes().hex(),
                 image_id=offer.image_id,
                 request_id=offer.request_id,
                 **self.envelopes.stamp(alert_id or f"ccs08-{offer.request_id}-{device}"),
@@ -240,6 +267,7 @@ class Hub:
         )
 
     def alert_activation(self, device: Eui64, version: str, response: int = 0, about: str = "") -> None:
+        told = payloads.FirmwareActivationAlert(self.now, int(version, 16), response == 0)
         self.say(
             PpmidActivationAlert(
                 device=str(device),
@@ -247,12 +275,15 @@ class Hub:
                 code="0x8F8B",
                 response=response,
                 at=0.0,
+                gbcs=self.spoil(ppmid_activation(device, self.count(), told)).to_bytes().hex(),
                 **self.envelopes.stamp(f"cs09-{about}-{device}-{version}"),
             )
         )
 
     def alert_receipt(self, device: Eui64, digest: bytes, code: str = "0x8F72") -> None:
         """The device has checked the signature of an image with this hash."""
+        told = ReceiptAlert(int(code, 16), self.now, digest)
+        message = receipt_alert(device, self.count(), MessageCode.RECEIPT_GSME, told)
         self.say(
             FirmwareVerificationAlert(
                 device=str(device),
@@ -260,6 +291,7 @@ class Hub:
                 code=code,
                 response=None,
                 at=0.0,
+                gbcs=self.spoil(message).to_bytes().hex(),
                 manufacturer_image_hash=digest.hex(),
                 **self.envelopes.stamp(f"receipt-{device}-{code}-{digest.hex()}"),
             )
@@ -356,6 +388,17 @@ class Hub:
         self, command: ActivateRequest, response: int | None, version: str = NEW, code: str = "CS06"
     ) -> None:
         """The device's answer to CS06, or with a code its alert at the time that the command named."""
+        outcome = None
+        if response is not None:
+            answer = payloads.ActivateImageResponseCode(response)
+            outcome = payloads.ActivationOutcome(answer, int(version, 16))
+        sent = Envelope.parse(bytes.fromhex(command.gbcs))
+        if code == "CS06":
+            message = firmware_activated(sent, payloads.ActivateFirmwareResponse(outcome), self.now)
+        else:
+            said = payload_of(sent)
+            alert = payloads.ActivateFirmwareAlert(int(code, 16), said.execute_at, sent.counter, outcome)
+            message = future_dated_alert(sent.recipient, self.count(), alert)
         self.say(
             ActivationOutcome(
                 device=command.device,
@@ -363,6 +406,7 @@ class Hub:
                 code=code,
                 response=response,
                 at=0.0,
+                gbcs=self.spoil(message).to_bytes().hex(),
                 request_id=command.request_id,
                 **self.envelopes.stamp(f"cs06-{command.request_id}-{response}"),
             )

@@ -230,7 +230,7 @@ async def test_an_alert_with_an_unknown_response_is_told_and_concludes_nothing()
         await asyncio.sleep(1)
 
         assert only(w.dsp.outcome(response.request_id)) is None
-        assert w.story(response.request_id)[-1] == "Firmware Transfer Alert 0x8F89"
+        assert w.story(response.request_id)[-1] == "alert refused 0x8F89"
 
 
 # --- control 1 ---------------------------------------------------------------------------------------------

@@ -54,8 +54,13 @@ class Kind(Enum):
     PPMID = "PPMID"
     HCALCS = "HCALCS"
     GSME = "GSME"
+    ESME = "ESME"
     ROUTER = "ROUTER"
     """A range extender: it relays for others and has no firmware that would concern anybody."""
+
+
+TWO_STAGE = frozenset({Kind.HCALCS, Kind.GSME, Kind.ESME})
+"""Whose images carry the Supplier's signature, and run on a GBCS message (CS06) only."""
 
 
 class Profile(Enum):
@@ -141,8 +146,11 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     `heeds_notify` says whether an Image Notify makes it ask at once: a GSME's radio sleeps through it. A
     `silent` PPMID is one from before SECMP0007: it activates an image but never sends the activation alert.
     `activates = false` is a fault on demand: the new firmware never starts, the old one goes on.
-    `supplier_key` is the public key (P-256, uncompressed point, hex) with which an HCALCS or a GSME checks
-    the signature behind the manufacturer image; without one it trusts it.
+    `supplier_key` is the public key (P-256, uncompressed point, hex) with which an ESME, a GSME or an HCALCS
+    checks the signature behind the manufacturer image; without one it trusts it. `receipt_alert` says whether
+    it then tells the Supplier what it found (Firmware Distribution Receipt Alert). GBCS has that alert for
+    the two meters. No source says whether an HCALCS sends one, and in which form: by default it does not, and
+    where the home says that it does, it writes it as a GSME would.
     A PPMID with ``profile = "home-automation"`` is no device of a GB home: it shows what hosts that know no
     Smart Energy make of the dongle. It has an OTA client and no tunnel, so it tells nobody of its activation.
     A device that `sleeps` is no router: its radio is off while idle, and every `poll_period` it asks its
@@ -179,6 +187,7 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     parts: tuple[PartDescription, ...] = ()
     upgrades_together: bool = False
     join_retry: Annotated[float, Meta(ge=1)] = 15.0
+    receipt_alert: bool | None = None
     supplier_key: Annotated[str, Meta(pattern=r"^04[0-9a-fA-F]{128}$")] | None = None
     certificate: Certificate = Certificate.LAB
     suites: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1)] = (2,)
@@ -213,6 +222,11 @@ class DeviceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     def establishes_keys(self) -> bool:
         """Whether it proves itself by certificate and keeps to Smart Energy's protection."""
         return self.certificate is Certificate.LAB and self.profile is Profile.SMART_ENERGY
+
+    @property
+    def tells_receipt(self) -> bool:
+        """Whether it tells the Supplier that it has checked an image."""
+        return self.kind in (Kind.ESME, Kind.GSME) if self.receipt_alert is None else self.receipt_alert
 
     @property
     def is_reached_by_notify(self) -> bool:
@@ -366,6 +380,7 @@ def _complaints(home: Home) -> Iterator[str]:
         if device.eui64 in addresses:
             yield f"device {device.name!r} has the EUI-64 of {addresses[device.eui64]}: give it its own"
         yield from _complaints_about(device)
+        yield from _complaints_about_kind(device)
         yield from _complaints_about_files(device)
         yield from _complaints_about_personality(device)
         names[device.name] = place
@@ -374,25 +389,32 @@ def _complaints(home: Home) -> Iterator[str]:
 
 
 def _complaints_about(device: DeviceDescription) -> Iterator[str]:
-    if device.silent and device.kind is not Kind.PPMID:
-        yield f"device {device.name!r} is a {device.kind.value}: only a PPMID can be silent"
-    if device.supplier_key is not None and device.kind is Kind.PPMID:
-        yield f"device {device.name!r} is a PPMID: its images carry no signature, so no supplier_key"
-    if device.profile is Profile.HOME_AUTOMATION and device.kind in (Kind.HCALCS, Kind.GSME):
-        yield (
-            f"device {device.name!r} is a {device.kind.value}: it activates by a GBCS message only,"
-            " which home-automation cannot carry"
-        )
     if device.kind is not Kind.ROUTER and device.image_type == NO_IMAGE_TYPE:
         yield f"device {device.name!r} needs its image_type: it tells which images are for it"
     if device.kind is not Kind.ROUTER and device.file_version == NO_VERSION:
         yield f"device {device.name!r} needs the file_version of the firmware that it runs"
-    if device.sleeps and device.kind is Kind.ROUTER:
-        yield f"device {device.name!r} is a {device.kind.value}: whoever relays cannot sleep"
     if device.poll_period is not None and not device.sleeps:
         yield f"device {device.name!r} always listens: write sleeps = true beside its poll_period"
     if len(set(device.suites)) != len(device.suites):
         yield f"device {device.name!r} names a suite twice: write each once, as in suites = [1, 2]"
+
+
+def _complaints_about_kind(device: DeviceDescription) -> Iterator[str]:
+    if device.silent and device.kind is not Kind.PPMID:
+        yield f"device {device.name!r} is a {device.kind.value}: only a PPMID can be silent"
+    if device.supplier_key is not None and device.kind is Kind.PPMID:
+        yield f"device {device.name!r} is a PPMID: its images carry no signature, so no supplier_key"
+    if device.receipt_alert is not None and device.kind not in TWO_STAGE:
+        yield f"device {device.name!r} is a {device.kind.value}: it checks no signature, so no receipt_alert"
+    if device.profile is Profile.HOME_AUTOMATION and device.kind in TWO_STAGE:
+        yield (
+            f"device {device.name!r} is a {device.kind.value}: it activates by a GBCS message only,"
+            " which home-automation cannot carry"
+        )
+    if device.sleeps and device.kind is Kind.ROUTER:
+        yield f"device {device.name!r} is a {device.kind.value}: whoever relays cannot sleep"
+    if device.sleeps and device.kind is Kind.ESME:
+        yield f"device {device.name!r} is an ESME: it is on the mains and never sleeps"
 
 
 def _complaints_about_files(device: DeviceDescription) -> Iterator[str]:

@@ -67,6 +67,30 @@ def test_a_gsme_asks_by_itself_because_its_radio_sleeps_through_a_notify():
     assert home.devices[0].is_reached_by_notify
 
 
+def test_an_esme_is_told_by_notify_and_asks_daily_besides():
+    esme = parse_home((HOME + SECOND.replace("HCALCS", "ESME")).encode()).devices[1]
+
+    assert esme.is_reached_by_notify
+    assert esme.seconds_between_queries == 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "tells"),
+    [
+        ("ESME", "", True),
+        ("GSME", "", True),
+        ("HCALCS", "", False),
+        ("PPMID", "", False),
+        ("HCALCS", "receipt_alert = true\n", True),
+        ("GSME", "receipt_alert = false\n", False),
+    ],
+)
+def test_meters_send_receipt_alerts_and_an_hcalcs_where_its_home_says_so(kind, setting, tells):
+    home = parse_home((HOME + SECOND.replace("HCALCS", kind) + setting).encode())
+
+    assert home.devices[1].tells_receipt is tells
+
+
 @pytest.mark.parametrize("name", home_names())
 def test_every_home_in_the_package_can_be_used(name):
     assert read_home(name).name == name
@@ -161,6 +185,13 @@ def test_a_mistake_in_a_home_is_named_with_its_place(before, after, says):
         (SECOND.replace("90-A5", "90-A4"), "has the EUI-64 of 'ppmid'"),
         (SECOND + "silent = true\n", "only a PPMID can be silent"),
         (SECOND + 'profile = "home-automation"\n', "activates by a GBCS message only"),
+        (
+            SECOND.replace("HCALCS", "ESME") + 'profile = "home-automation"\n',
+            "activates by a GBCS message only",
+        ),
+        (SECOND.replace("HCALCS", "ESME") + "sleeps = true\n", "never sleeps"),
+        (SECOND.replace("HCALCS", "PPMID") + "receipt_alert = true\n", "so no receipt_alert"),
+        (SECOND.replace("HCALCS", "ROUTER") + "receipt_alert = false\n", "so no receipt_alert"),
     ],
 )
 def test_two_devices_that_cannot_live_in_one_house_are_refused(second, says):

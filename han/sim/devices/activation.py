@@ -1,8 +1,8 @@
 """How a device answers an Activate Firmware command (CS06). Pure.
 
-A two-stage device (GSME, HCALCS) holds an image until its Supplier names it by its Manufacturer Image Hash.
-Either it holds no image, or another one than is named, or the named one: then it tries to run it. The answer
-carries the version that runs *afterwards* (GBCS 11.5).
+A two-stage device (ESME, GSME, HCALCS) holds an image until its Supplier names it by its Manufacturer Image
+Hash. Either it holds no image, or another one than is named, or the named one: then it tries to run it. The
+answer carries the version that runs *afterwards* (GBCS 11.5).
 """
 
 from __future__ import annotations

@@ -145,6 +145,7 @@ class Device:
             facts=facts,
             server=lambda: self.memory.node.trust_centre,
             utc=lambda: None if self._smart_energy is None else self._smart_energy.utc(),
+            verified=self._checked_image,
             started=self._new_firmware,
         )
         self._smart_energy = (
@@ -158,6 +159,7 @@ class Device:
                 on_lost=self._attachment.lost,
                 on_firmware=self.firmware.ask_now,
                 on_new_key=self._establishment.renew,
+                on_time=self._told_time,
             )
             if self._establishment is not None
             else None
@@ -179,6 +181,7 @@ class Device:
             facts=facts,
             name=self.name,
             utc=self._utc_now,
+            clock=self._own_clock,
             tell=self._messenger.send,
         )
         reception = Reception(
@@ -246,6 +249,19 @@ class Device:
         told = None if self._smart_energy is None else self._smart_energy.utc()
         return told or self._utc(self._timeline.now)
 
+    def _own_clock(self) -> datetime | None:
+        """By the device's own clock; None while it waits for the hub to set it.
+
+        A device whose hub tells no time goes by the house's: its crystal ran on through the power cut.
+        """
+        client = self._smart_energy
+        if client is None or client.hub_tells_no_time:
+            return self._utc(self._timeline.now)
+        return client.utc()
+
+    def _told_time(self) -> None:
+        self._remote_party.clock_changed()
+
     def _joined(self) -> None:
         if self._establishment is None:
             self._attachment.find_server()
@@ -268,11 +284,13 @@ class Device:
         if self._establishment is not None:
             self._establishment.stop()
         self._messenger.detached()
-        self._remote_party.stop()
         self.firmware.stop()
 
     def _remote_party_message(self, message: bytes) -> None:
         self._remote_party.hear(message)
+
+    def _checked_image(self, image_hash: bytes, is_authentic: bool) -> None:  # noqa: FBT001 - the outcome that Firmware tells
+        self._remote_party.checked_image(image_hash, is_authentic=is_authentic)
 
     def _new_firmware(self, activated: bool) -> None:  # noqa: FBT001 - the outcome that Firmware tells
         self._go_dark()
@@ -281,6 +299,7 @@ class Device:
 
     def _go_dark(self) -> None:
         self.is_on = False
+        self._remote_party.power_off()
         self._attachment.power_off()
         self._detached()
         self.node.crash()

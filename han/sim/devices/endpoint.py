@@ -15,7 +15,7 @@ def descriptor(description: DeviceDescription, nature: Nature) -> SimpleDescript
 
     Every device serves Basic and what its home file describes; all but range extenders use OTA Upgrade. Both
     ends of a tunnel are there if the kind has one, and of Key Establishment if the device has a certificate;
-    then it uses what Smart Energy hubs serve, whether its own does or not. A gas meter serves Metering.
+    then it uses what Smart Energy hubs serve, whether its own does or not. Meters serve Metering.
     """
     both: list[int] = []
     served = [BASIC_CLUSTER]
@@ -26,7 +26,7 @@ def descriptor(description: DeviceDescription, nature: Nature) -> SimpleDescript
         both.append(KEY_ESTABLISHMENT_CLUSTER)
         used += [TIME_CLUSTER, KEEP_ALIVE_CLUSTER]
         used += [errand.cluster for errand in ERRANDS[description.kind]]
-        if description.kind is Kind.GSME:
+        if description.kind in (Kind.ESME, Kind.GSME):
             served.append(METERING_CLUSTER)
     served += [stub.cluster for stub in description.stub_clusters]
     return SimpleDescriptor(

@@ -68,6 +68,8 @@ ERRANDS: Mapping[Kind, Sequence[Errand]] = {
         _PHYSICAL_ENVIRONMENT,
         Command("scheduled load control events", 0x0701, 0x01, pack("<IB", NOW, ALL)),
     ),
+    # Prices, messages and the tariff are the electricity meter's own to serve: it asks nobody for them.
+    Kind.ESME: (_PHYSICAL_ENVIRONMENT,),
     Kind.GSME: (_PHYSICAL_ENVIRONMENT,),
     Kind.ROUTER: (),
 }

@@ -12,8 +12,6 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-
 from han.facts import Facts
 from han.sim.air.timeline import Timeline
 from han.sim.devices.activation import Decision, HeldImage, decide
@@ -23,6 +21,7 @@ from han.sim.devices.personalities import Peculiar, machine_for
 from han.sim.devices.port import Port
 from han.sim.devices.time_of_day import EPOCH
 from han.sim.devices.upgrade import Upgrade
+from han.sim.devices.verdict import judge
 from han.sim.home import DeviceDescription
 from han.zcl import OTA_CLUSTER, AttributeValue
 from ota.client import ClientSettings, Identity, Part
@@ -44,22 +43,8 @@ from ota.client_events import (
 from ota.commands import Command
 from ota.errors import TheirError
 from ota.eui64 import Eui64
-from ota.gbcs_image import GbcsImage, Layout, check
+from ota.gbcs_image import GbcsImage, Layout
 from ota.pacing import largest_block
-
-
-def fault_in(data: bytes, description: DeviceDescription, layout: Layout) -> str | None:
-    """Why this device does not accept a downloaded file, or None if it does."""
-    key = None
-    if description.supplier_key is not None:
-        key = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), bytes.fromhex(description.supplier_key))
-    findings = check(data, layout, key)
-    if findings:
-        return str(findings[0])
-    hardware = GbcsImage.read(data, layout).header.hardware_versions
-    if hardware is None or description.hardware_version is None or description.hardware_version in hardware:
-        return None
-    return f"hardware_versions: {description.hardware_version:04X} is outside the image's range"
 
 
 class Firmware:
@@ -68,6 +53,9 @@ class Firmware:
     Args:
         server: whom the device asks.
         utc: what its own clock says, if that is set.
+        verified: called when a downloaded file was found good, or not to be the Supplier's: with its
+            Manufacturer Image Hash, and with which of the two. In the same step the file is kept or thrown
+            away: no power cut falls between.
         started: called when an image has taken over, or failed to: with whether it did, and with the event's
             consequences still ahead (the device restarts).
     """
@@ -84,6 +72,7 @@ class Firmware:
         facts: Facts,
         server: Callable[[], Eui64 | None],
         utc: Callable[[], datetime | None],
+        verified: Callable[[bytes, bool], None],
         started: Callable[[bool], None],
     ) -> None:
         self._description = description
@@ -97,6 +86,7 @@ class Firmware:
         self._name = description.name
         self._server = server
         self._utc = utc
+        self._verified = verified
         self._started = started
         self._upgrade = self._fresh()
 
@@ -215,10 +205,16 @@ class Firmware:
         return None if utc is None else (utc - EPOCH).total_seconds()
 
     def _accepts(self, data: bytes) -> bool:
-        fault = fault_in(data, self._description, self._layout)
-        if fault is not None:
-            self._say("ota.refused", why=fault)
-        return fault is None
+        verdict = judge(data, self._description, self._layout)
+        if verdict.fault is not None:
+            self._say("ota.refused", why=verdict.fault)
+        if not verdict.is_authentic:
+            self._verified(verdict.manufacturer_image_hash, False)
+        return verdict.fault is None
+
+    def _is_good(self, data: bytes) -> None:
+        """The file was found good, for the first time: at a later power on nobody is told again."""
+        self._verified(GbcsImage.read(data, self._layout).manufacturer_image_hash, True)
 
     def _happened(self, event: Event) -> None:
         match event:
@@ -250,8 +246,10 @@ class Firmware:
                 self._say("ota.started", version=version, size=size, offset=offset)
             case DownloadComplete(data=data):
                 self._say("ota.complete", version=version, size=len(data), image=sha256(data).hexdigest())
+                self._is_good(data)
             case MoreNeeded(data=data):
                 self._say("ota.more-needed", version=version, size=len(data), image=sha256(data).hexdigest())
+                self._is_good(data)
             case Activating(at=at):
                 self._say("ota.activating", version=version, due=at)
             case WaitingToActivate():

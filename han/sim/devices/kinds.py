@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from han.gbcs.codes import MessageCode
+from han.gbcs.messages import ReceiptForm
 from han.sim.home import DeviceDescription, Kind, Profile
 from han.zcl import HOME_AUTOMATION_PROFILE, SMART_ENERGY_PROFILE
 
@@ -25,6 +27,8 @@ class Nature:
     """Sends the PPMID activation alert (CS09)."""
     tells_version: bool
     """Answers Read Firmware Version (CS08)."""
+    receipt: ReceiptForm | None = None
+    """How it writes the Firmware Distribution Receipt Alert, if it sends one once it has checked an image."""
     profile: int = SMART_ENERGY_PROFILE
     """The application profile of its endpoint."""
     relays_only: bool = False
@@ -38,8 +42,23 @@ class Nature:
 
 _PPMID = Nature(zigbee_device_id=0x0502, two_stage=False, tells_activation=True, tells_version=True)
 _OLD_PPMID = Nature(zigbee_device_id=0x0502, two_stage=False, tells_activation=False, tells_version=False)
-_HCALCS = Nature(zigbee_device_id=0x0504, two_stage=True, tells_activation=False, tells_version=True)
-_GSME = Nature(zigbee_device_id=0x0501, two_stage=True, tells_activation=False, tells_version=False)
+_HCALCS = Nature(
+    zigbee_device_id=0x0504,
+    two_stage=True,
+    tells_activation=False,
+    tells_version=True,
+    receipt=MessageCode.RECEIPT_GSME,
+)
+"""It speaks the ZCL's language like a GSME, so it would write its receipts so too. No source says that it
+writes any."""
+_GSME = Nature(
+    zigbee_device_id=0x0501,
+    two_stage=True,
+    tells_activation=False,
+    tells_version=False,
+    receipt=MessageCode.RECEIPT_GSME,
+)
+_ESME = replace(_GSME, receipt=MessageCode.RECEIPT_ESME)
 _METER_INTERFACE = Nature(
     zigbee_device_id=0x0053,
     two_stage=False,
@@ -64,8 +83,14 @@ def nature_of(description: DeviceDescription) -> Nature:
         case Kind.PPMID:
             return _OLD_PPMID if description.silent else _PPMID
         case Kind.HCALCS:
-            return _HCALCS
+            return _with_receipts(_HCALCS, description)
         case Kind.GSME:
-            return _GSME
+            return _with_receipts(_GSME, description)
+        case Kind.ESME:
+            return _with_receipts(_ESME, description)
         case Kind.ROUTER:
             return _HOME_ROUTER if description.profile is Profile.HOME_AUTOMATION else _ROUTER
+
+
+def _with_receipts(nature: Nature, description: DeviceDescription) -> Nature:
+    return nature if description.tells_receipt else replace(nature, receipt=None)

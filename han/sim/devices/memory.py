@@ -37,7 +37,9 @@ class Memory:
     command: bytes | None = None
     """The Activate Firmware command that was accepted last, whole."""
     answer: bytes | None = None
-    """What was answered to it; None while it is still to be obeyed."""
+    """What was answered to it; None while that is not known."""
+    is_pending: bool = False
+    """Whether it is still to be carried out."""
     originator_counter: int = 0
     """Of the GBCS alert that was sent last: the next has a greater."""
     unsent: tuple[bytes, ...] = ()
@@ -56,6 +58,7 @@ class Memory:
             "image_stamp": self.image_stamp,
             "command": None if self.command is None else self.command.hex(),
             "answer": None if self.answer is None else self.answer.hex(),
+            "is_pending": self.is_pending,
             "originator_counter": self.originator_counter,
             "unsent": [message.hex() for message in self.unsent],
         }
@@ -79,6 +82,7 @@ class Memory:
             image_stamp=data["image_stamp"],
             command=_octets(data["command"]),
             answer=_octets(data["answer"]),
+            is_pending=data["is_pending"],
             originator_counter=data["originator_counter"],
             unsent=tuple(bytes.fromhex(message) for message in data["unsent"]),
         )

@@ -1,8 +1,9 @@
 """What a device says to remote parties, and what it does at their word: the GBCS messages of firmware update.
 
-    CS06  Activate Firmware        to a two-stage device, answered when the outcome is known
+    CS06  Activate Firmware        to a two-stage device, now or at a time (`han.sim.devices.orders`)
     CS08  Read Firmware Version    to a PPMID or an HCALCS
     CS09  Firmware Activation      from a PPMID, by itself, after it has tried a new image
+    FDRA  Receipt Alert            from a meter, by itself, after it has checked an image
 
 A command is obeyed only with the protection that GBCS gives it, and a CS06 only under a counter greater than
 all before it: nobody can play an old one again. One that was obeyed and comes again, because its answer was
@@ -16,30 +17,33 @@ from datetime import datetime
 
 from han.errors import TheirError
 from han.facts import Facts
+from han.gbcs.codes import AlertCode
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import (
-    firmware_activated,
     firmware_version_read,
     payload_of,
     ppmid_activation,
+    receipt_alert,
     require_protected_command,
 )
 from han.gbcs.payloads import (
+    CANCEL,
     ActivateFirmwareCommand,
-    ActivateFirmwareResponse,
     ActivationOutcome,
     FirmwareActivationAlert,
     ReadFirmwareVersionCommand,
     ReadFirmwareVersionResponse,
 )
+from han.gbcs.receipt import ReceiptAlert
 from han.sim.air.timeline import Handle, Timeline
 from han.sim.devices.firmware import Firmware
 from han.sim.devices.kinds import Nature
 from han.sim.devices.memory import Memory
+from han.sim.devices.orders import AT_ONCE, Accepted, Execute, Orders, Refused, Repeated, Tell
 from ota.eui64 import Eui64
 
 ACTIVATION_DELAY = 3.0
-"""Seconds between an activate command and the restart, so that acknowledgements can flow."""
+"""Seconds between an activate command and what it asks for, so that acknowledgements can flow."""
 
 
 class RemoteParty:
@@ -47,7 +51,8 @@ class RemoteParty:
 
     Args:
         eui64: the device's own: whom messages must name, and whose keys of the lab it has.
-        utc: the present moment.
+        utc: the present moment, for dating messages.
+        clock: what the device's own clock says, by which it acts; None while nobody has set that.
         tell: delivers a message to the hub, now or whenever there is a tunnel.
     """
 
@@ -62,6 +67,7 @@ class RemoteParty:
         facts: Facts,
         name: str,
         utc: Callable[[], datetime],
+        clock: Callable[[], datetime | None],
         tell: Callable[[bytes], None],
     ) -> None:
         self._eui64 = eui64
@@ -72,7 +78,11 @@ class RemoteParty:
         self._facts = facts
         self._name = name
         self._utc = utc
+        self._clock = clock
         self._tell = tell
+        self._orders = Orders(memory)
+        self._is_ready = False
+        self._earliest = 0.0
         self._acting: Handle | None = None
 
     def hear(self, message: bytes) -> None:
@@ -86,7 +96,8 @@ class RemoteParty:
             return
         match said:
             case ActivateFirmwareCommand() if self._nature.two_stage:
-                self._activate(message, command, said)
+                self._orders.receive(command, self._utc())
+                self._settle()
             case ReadFirmwareVersionCommand() if self._nature.tells_version:
                 self._facts.say(self._name, "gbcs.read-version")
                 version = ReadFirmwareVersionResponse(self._memory.file_version)
@@ -103,60 +114,82 @@ class RemoteParty:
         alert = FirmwareActivationAlert(self._utc(), self._memory.file_version, activated)
         self._tell(ppmid_activation(self._eui64, self._memory.originator_counter, alert).to_bytes())
 
-    def attached(self) -> None:
-        """The hub can be reached: do what was left undone when the power failed."""
-        if self._memory.command is not None and self._memory.answer is None:
-            self._act()
+    def checked_image(self, image_hash: bytes, *, is_authentic: bool) -> None:
+        """A downloaded image was checked: a meter tells the Supplier."""
+        if self._nature.receipt is None:
+            return
+        self._facts.say(self._name, "gbcs.receipt-alert", success=is_authentic, image=image_hash.hex())
+        self._memory.originator_counter += 1
+        code = AlertCode.VERIFICATION_SUCCEEDED if is_authentic else AlertCode.VERIFICATION_FAILED
+        alert = ReceiptAlert(code, self._utc(), image_hash)
+        counter, form = self._memory.originator_counter, self._nature.receipt
+        self._tell(receipt_alert(self._eui64, counter, form, alert).to_bytes())
 
-    def stop(self) -> None:
-        """The hub or the power is gone."""
-        if self._acting is not None:
-            self._acting.cancel()
-            self._acting = None
+    def attached(self) -> None:
+        """The hub can be reached, and the firmware knows what it holds: go on with what was left undone.
+
+        From now on until the power fails orders are carried out, whether or not the hub stays.
+        """
+        self._is_ready = True
+        self._arm()
+
+    def clock_changed(self) -> None:
+        """The device's own clock was set, or went from unset to set: moments are elsewhere now."""
+        self._arm()
+
+    def power_off(self) -> None:
+        """The power is gone."""
+        self._is_ready = False
+        self._disarm()
 
     def _drop(self, why: str) -> None:
         self._facts.say(self._name, "gbcs.dropped", why=why)
 
-    def _activate(self, message: bytes, command: Envelope, said: ActivateFirmwareCommand) -> None:
-        memory = self._memory
-        if message == memory.command:
-            self._heard_before()
-        elif memory.command is not None and command.counter <= Envelope.parse(memory.command).counter:
-            self._drop(f"its counter {command.counter} is not greater than that of an earlier command")
-        elif said.originator_counter != command.counter:
-            self._drop("the counters of message and payload differ")
-        elif said.execute_at is not None:
-            self._drop("future-dated activation is not modelled yet")
-        else:
-            memory.command, memory.answer = message, None
-            self.stop()
-            if self._firmware.decide(said.manufacturer_image_hash).activates:
-                self._acting = self._timeline.after(ACTIVATION_DELAY, self._act)
-            else:
-                self._act()
+    def _settle(self) -> None:
+        while items := self._orders.drain():
+            for item in items:
+                match item:
+                    case Accepted(due=due, replaces=replaces):
+                        self._earliest = self._timeline.now + ACTIVATION_DELAY
+                        self._facts.say(self._name, "gbcs.accepted", due=_in_words(due), replaces=replaces)
+                    case Repeated():
+                        self._facts.say(self._name, "gbcs.repeated")
+                    case Refused(why=why):
+                        self._drop(why)
+                    case Tell(message=message):
+                        self._tell(message)
+                    case Execute(manufacturer_image_hash=image_hash):
+                        self._execute(image_hash)
+        self._arm()
 
-    def _heard_before(self) -> None:
-        answer = self._memory.answer
-        if answer is None:
-            self._facts.say(self._name, "gbcs.activate", why="heard before, about to be obeyed")
-            return
-        self._facts.say(self._name, "gbcs.activate", why="heard and obeyed before")
-        if answer not in self._memory.unsent:
-            self._tell(answer)
-
-    def _act(self) -> None:
-        """Act on the command, now, and answer it."""
-        self.stop()
-        assert self._memory.command is not None, "a command was heard"
-        command = Envelope.parse(self._memory.command)
-        said = payload_of(command)
-        assert isinstance(said, ActivateFirmwareCommand), "only such a command is kept"
-        decision = self._firmware.decide(said.manufacturer_image_hash)
+    def _execute(self, image_hash: bytes) -> None:
+        decision = self._firmware.decide(image_hash)
         self._facts.say(self._name, "gbcs.activate", response=decision.response.name)
-        outcome = ActivationOutcome(decision.response, decision.file_version)
-        answer = firmware_activated(command, ActivateFirmwareResponse(outcome), self._utc()).to_bytes()
-        self._memory.answer = answer
+        self._orders.executed(ActivationOutcome(decision.response, decision.file_version), self._utc())
+        # After an activation the device is dark: what it tells waits until the new firmware has a tunnel.
         if decision.activates:
             self._firmware.activate()
-        # After an activation the device is dark: the answer waits until the new firmware has a tunnel.
-        self._tell(answer)
+
+    def _arm(self) -> None:
+        self._disarm()
+        due = self._orders.timer()
+        now = AT_ONCE if due == AT_ONCE else self._clock()
+        if self._is_ready and due is not None and now is not None:
+            at = self._timeline.now + (due - now).total_seconds()
+            self._acting = self._timeline.at(max(at, self._earliest), self._due)
+
+    def _due(self) -> None:
+        self._acting = None
+        self._orders.tick(self._clock())
+        self._settle()
+
+    def _disarm(self) -> None:
+        if self._acting is not None:
+            self._acting.cancel()
+            self._acting = None
+
+
+def _in_words(due: datetime) -> str:
+    if due == AT_ONCE:
+        return "at once"
+    return "never" if due == CANCEL else due.isoformat()

@@ -30,6 +30,7 @@ class SmartEnergyClient:
         on_lost: called when the hub does not answer any more.
         on_firmware: called when the hub tells a meter that it has an image.
         on_new_key: called when the hub tells a meter that it wants another link key.
+        on_time: called when the hub has told the time, or turns out to tell none.
     """
 
     def __init__(
@@ -44,9 +45,15 @@ class SmartEnergyClient:
         on_lost: Callable[[], None],
         on_firmware: Callable[[], None],
         on_new_key: Callable[[], None],
+        on_time: Callable[[], None],
     ) -> None:
         self._questions = questions = Questions(port, timeline)
-        self._clock = TimeOfDay(questions=questions, timeline=timeline, facts=facts, name=name)
+        self._clock = TimeOfDay(
+            questions=questions, timeline=timeline, facts=facts, name=name, on_set=on_time
+        )
+        self._on_time = on_time
+        self.hub_tells_no_time = False
+        """Whether the hub that is there has no Time server."""
         self._keep_alive = KeepAlive(
             questions=questions, timeline=timeline, dice=dice, facts=facts, name=name, on_lost=on_lost
         )
@@ -70,7 +77,10 @@ class SmartEnergyClient:
     def start(self, hub: SimpleDescriptor) -> None:
         """The hub can be reached, and its endpoint serves and uses this."""
         self.stop()
-        if TIME_CLUSTER in hub.input_clusters:
+        self.hub_tells_no_time = TIME_CLUSTER not in hub.input_clusters
+        if self.hub_tells_no_time:
+            self._on_time()
+        else:
             self._clock.start()
         if KEEP_ALIVE_CLUSTER in hub.input_clusters:
             self._keep_alive.start()
@@ -90,6 +100,7 @@ class SmartEnergyClient:
         """Forget what no flash memory holds."""
         self.stop()
         self._clock.power_off()
+        self.hub_tells_no_time = False
 
     def receive(self, cluster: int, frame: ZclFrame) -> bool:
         """Take a message from the hub; False if it answers nothing that was asked."""

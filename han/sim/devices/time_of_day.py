@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from han.clusters import CURRENT_TIME, TIME_CLUSTER
@@ -21,13 +21,26 @@ INVALID = 0xFFFF_FFFF
 
 
 class TimeOfDay:
-    """What UTC the hub says it is. A power cut loses it."""
+    """What UTC the hub says it is. A power cut loses it.
 
-    def __init__(self, *, questions: Questions, timeline: Timeline, facts: Facts, name: str) -> None:
+    Args:
+        on_set: called whenever the hub has told the time.
+    """
+
+    def __init__(
+        self,
+        *,
+        questions: Questions,
+        timeline: Timeline,
+        facts: Facts,
+        name: str,
+        on_set: Callable[[], None],
+    ) -> None:
         self._questions = questions
         self._timeline = timeline
         self._facts = facts
         self._name = name
+        self._on_set = on_set
         self._set: tuple[float, datetime] | None = None
         self._timer: Handle | None = None
 
@@ -64,3 +77,4 @@ class TimeOfDay:
         self._set = (self._timeline.now, EPOCH + timedelta(seconds=seconds))
         self._facts.say(self._name, "time.set", utc=self._set[1].isoformat())
         self._timer = self._timeline.after(READ_EVERY, self._read)
+        self._on_set()

@@ -71,7 +71,11 @@ class Upgrade:
             self._settle()
 
     def activate(self) -> None:
-        """Run the held image: something else than the OTA cluster said so. Raises `ota.errors.OurError`."""
+        """Run the held image: something else than the OTA cluster said so, whether or not there is a server.
+
+        Raises:
+            ota.errors.OurError: if none is held.
+        """
         self.machine.activate(self._timeline.now)
         self._settle()
 
@@ -82,12 +86,10 @@ class Upgrade:
 
     def _settle(self) -> None:
         for item in self.machine.drain():
-            if not self._is_running:
-                return
-            if isinstance(item, Send):
-                self._send(encode_ota(item.command, item.sequence), item.acknowledged)
-            else:
+            if not isinstance(item, Send):
                 self._on_event(item)
+            elif self._is_running:
+                self._send(encode_ota(item.command, item.sequence), item.acknowledged)
         if self._is_running:
             self._arm()
 

@@ -154,6 +154,11 @@ def require_protected_command(message: Envelope, device: Eui64) -> None:
         message.originator == SUPPLIER and is_signed_by(message, lab_party(SUPPLIER).signing.public_key())
     ):
         raise TheirError("its signature is missing, or not the Supplier's")
+    if (
+        message.code == MessageCode.READ_PPMID_OR_HCALCS_VERSION
+        and message.originator != ACCESS_CONTROL_BROKER
+    ):
+        raise TheirError(f"it comes from {message.originator}, and only the ACB reads this version")
 
 
 def _answer(command: Envelope, payload: bytes, date_time: bytes) -> Envelope:

@@ -172,7 +172,7 @@ def test_only_a_meter_reads_flags():
 # Errands
 
 
-@pytest.mark.parametrize("kind", ["PPMID", "HCALCS", "GSME"])
+@pytest.mark.parametrize("kind", ["PPMID", "HCALCS", "GSME", "ESME"])
 def test_a_device_asks_for_all_that_its_kind_wants_and_lives_with_a_hub_that_has_none_of_it(kind):
     world = world_of(kind)
     wanted = ERRANDS[Kind(kind)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sleepy_home import NEW, offsets, said, sleepy_home, update, wait_for
@@ -30,6 +31,31 @@ async def test_a_gas_meter_that_sleeps_is_updated_and_activates(loss):
         assert [device.result.value for device in outcome.devices] == ["activated"]
         assert gsme.file_version == NEW
         assert stage.now - asked < 6.5 * 3600, "as soon as the meter is heard, which is every six hours"
+
+
+async def test_a_gas_meter_that_sleeps_tells_of_its_image_and_activates_it_at_the_time_it_was_given():
+    async with sleepy_home() as (stage, told):
+        file, request = await update(stage, "gsme")
+        await stage.dsp.finished(request)
+        gsme = stage.house.devices["gsme"]
+        (receipt,) = said(told, "gbcs.receipt-alert", "gsme")
+        assert (receipt.success, receipt.image) == (True, file.manufacturer_image_hash.hex())
+
+        at = (stage.house.utc(stage.now) + timedelta(days=1)).replace(microsecond=0)
+        activate = ActivateFirmware(
+            device=gsme.eui64, manufacturer_image_hash=file.manufacturer_image_hash, execution_time=at
+        )
+        response = await stage.dsp.submit(activate)
+        await wait_for(stage, "gbcs.accepted", "gsme")
+        assert stage.house.utc(stage.now) < at
+        assert gsme.file_version != NEW
+        outcome = await stage.dsp.finished(response.request_id)
+
+        assert [device.result.value for device in outcome.devices] == ["activated"]
+        (activated,) = said(told, "device.activated", "gsme")
+        assert gsme.file_version == NEW
+        assert abs((stage.house.utc(activated.at) - at).total_seconds()) < 2.0
+    assert not [fact for fact in told if fact.what == "gbcs.refused"]
 
 
 async def test_a_message_that_finds_it_asleep_is_told_by_the_dongle_and_tried_again():

@@ -29,8 +29,9 @@ from han.gbcs.payloads import (
     ActivateImageResponseCode,
 )
 from han.gbcs.payloads import ActivationOutcome as GbcsOutcome
+from hub.alerts import UNKNOWN_VERSION, alert_id
 from hub.correspondence import Correspondence, Letter
-from hub.custody import UNKNOWN_VERSION, Custody, alert_id
+from hub.custody import Custody
 from hub.memory import PendingActivation, remember
 from hub.messages import ActivateRequest, ActivationOutcome, Alert, Envelopes
 from hub.reckoning import Moment

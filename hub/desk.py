@@ -129,7 +129,7 @@ class Desk:
             task.cancel()
 
     def let_go(self, image_id: str, held: Held, why: str) -> None:
-        """An image has left the slot: tell its devices and its sender."""
+        """An image has left its slot: tell its devices and its sender."""
         self._staff.serving.withdraw(image_id)
         self._staff.transfers.let_go(held)
         if held.stage is Stage.ARRIVING:
@@ -155,22 +155,22 @@ class Desk:
                 case Preempted(victim=victim, why=why):
                     self.let_go(victim.image_id, victim, why)
                 case Accepted():
-                    self._say(self._response("offer", offer), staff.custody.stand())
+                    self._say(self._response("offer", offer), staff.custody.stand(offer.image_id))
                 case Joined(image=image, added=added):
                     if image.stage is Stage.STORED and added:
                         staff.serving.offer(image, added)
-                    self._say(self._response("offer", offer), staff.custody.stand())
+                    self._say(self._response("offer", offer), staff.custody.stand(offer.image_id))
                 case Expired():
                     pass
         self._changed()
 
     def _chunk(self, chunk: ImageChunk) -> None:
-        before = self._staff.custody.held
+        before = self._staff.custody.held(chunk.image_id)
         wanted, stored = self._staff.custody.take(chunk)
         self._say(wanted)
         if stored is not None:
             self._staff.serving.offer(stored, stored.assignments)
-        if stored is not None or self._staff.custody.held is not before:
+        if stored is not None or self._staff.custody.held(chunk.image_id) is not before:
             self._changed()
 
     def _activate(self, request: ActivateRequest) -> None:

@@ -17,8 +17,9 @@ from han.errors import TheirError
 from han.gbcs.codes import AlertCode, MessageCode
 from han.gbcs.payloads import FirmwareActivationAlert
 from han.gbcs.receipt import ReceiptAlert
+from hub.alerts import UNKNOWN_VERSION, alert_id
 from hub.correspondence import Correspondence, Letter
-from hub.custody import UNKNOWN_VERSION, Custody, alert_id
+from hub.custody import Custody
 from hub.messages import Envelopes, FirmwareVerificationAlert, PpmidActivationAlert
 from hub.reckoning import Moment
 from ota.eui64 import Eui64

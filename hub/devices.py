@@ -98,7 +98,7 @@ class Devices:
     def entries(self, transfer: Callable[[Eui64], TransferEntry | None]) -> tuple[DeviceEntry, ...]:
         """The list as the head end is shown it, in the order of admission.
 
-        ``transfer`` says how a device stands with the image in the slot.
+        ``transfer`` says how a device stands with the image that is meant for it.
         """
         return tuple(
             DeviceEntry(

@@ -1,13 +1,13 @@
-"""The hub's flash: its memory and the image in its slot, safe against power loss at any instant.
+"""The hub's flash: its memory and the image in each slot, safe against power loss at any instant.
 
 * ``memory.json`` is replaced whole: written beside, synchronised, renamed. It carries a checksum.
 * ``<image id>.part`` grows while an image arrives. Its octets are synchronised before the memory says that
-they are
-  there, and the memory carries the hash of them, so an arrival goes on exactly where it is safe.
+  they are there, and the memory carries the hash of them, so an arrival goes on exactly where it is safe.
 * ``<image id>.ota`` appears by one rename when the last octet is safe and the hash of the whole is right:
   an image is there whole or not at all.
 
-A file that nothing refers to is what a power cut left over; opening the flash removes it.
+An image is in one slot or in none, so a file's name need not say which. A file that nothing refers to is what
+a power cut left over; opening the flash removes it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -22,8 +23,8 @@ import msgspec
 from hub import memory as memories
 from hub.disk import Disk
 from hub.errors import OurError, SurroundingsError
-from hub.memory import Arrival, Memory
-from hub.slot import Stage
+from hub.memory import Arrival, Kept, Memory
+from hub.slot import Held, SlotName, Stage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +42,18 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
 
     sha256: str
     memory: msgspec.Raw
+
+
+@dataclass(slots=True)
+class _Growing:
+    """How far the image of one slot has arrived."""
+
+    received: int = 0
+    hash: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def take(self, data: bytes) -> None:
+        self.hash.update(data)
+        self.received += len(data)
 
 
 def _translated(
@@ -61,7 +74,7 @@ def _translated(
 
 
 class Flash:
-    """Memory and image on a disk. Opening it brings it into a consistent state.
+    """Memory and images on a disk. Opening it brings it into a consistent state.
 
     Raises:
         FlashError: if the disk refuses, or its content is damaged beyond what a power cut explains.
@@ -72,19 +85,17 @@ class Flash:
         self.on_refusal: Callable[[FlashError], None] = _nobody_watches
         """Told before a refusal is raised: where it is raised in a callback, nobody may catch it."""
         self._memory = self._load()
-        self._hash = hashlib.sha256()
-        self._received = 0
+        self._growing = {name: _Growing() for name in SlotName}
         self._settle()
 
     @property
     def memory(self) -> Memory:
-        """What was last kept."""
+        """What is kept."""
         return self._memory
 
-    @property
-    def received(self) -> int:
-        """Octets of the arriving image that are safe."""
-        return self._received
+    def received(self, slot: SlotName) -> int:
+        """Octets of the slot's arriving image that are safe."""
+        return self._growing[slot].received
 
     @_translated
     def keep(self, memory: Memory) -> None:
@@ -104,58 +115,62 @@ class Flash:
         self.keep(msgspec.structs.replace(self._memory, **changes))
 
     @_translated
-    def begin(self, memory: Memory) -> None:
-        """Keep a memory whose held image now starts to arrive; a former image goes."""
-        self.keep(msgspec.structs.replace(memory, arrival=Arrival()))
-        self._hash = hashlib.sha256()
-        self._received = 0
+    def begin(self, slot: SlotName, memory: Memory) -> None:
+        """Keep a memory whose held image now starts to arrive; a former image of the slot goes."""
+        kept = memory.slot(slot)
+        rivals = [other.image_id for _, other in memory.holding() if other is not kept.held]
+        if kept.held is not None and kept.held.image_id in rivals:
+            raise OurError(f"image {kept.held.image_id} lies in another slot: it has one place")
+        self.keep(memory.with_slot(slot, msgspec.structs.replace(kept, arrival=Arrival())))
+        self._growing[slot] = _Growing()
         self._sweep()
 
     @_translated
-    def append(self, offset: int, data: bytes) -> int:
+    def append(self, slot: SlotName, offset: int, data: bytes) -> int:
         """Add the next octets of the arriving image; safe when this returns. Gives how many are there now."""
-        held = self._memory.held
-        if held is None or held.stage is not Stage.ARRIVING or offset != self._received:
-            raise OurError(f"octets from {offset} do not follow the {self._received} that have arrived")
+        held, growing = self._held(slot), self._growing[slot]
+        if held is None or held.stage is not Stage.ARRIVING or offset != growing.received:
+            raise OurError(f"octets from {offset} do not follow the {growing.received} that have arrived")
         name = _part(held.image_id)
         self._disk.write_at(name, offset, data)
         self._disk.sync(name)
         if offset == 0:
             self._disk.sync_names()
-        self._hash.update(data)
-        self._received += len(data)
-        self.change(arrival=Arrival(received=self._received, prefix_sha256=self._hash.hexdigest()))
-        return self._received
+        growing.take(data)
+        self._note(slot, Arrival(received=growing.received, prefix_sha256=growing.hash.hexdigest()))
+        return growing.received
 
     @_translated
-    def arrived_image(self) -> bytes:
+    def arrived_image(self, slot: SlotName) -> bytes:
         """All octets of the arriving image, for checking before it is stored."""
-        held = self._memory.held
+        held = self._held(slot)
         data = None if held is None else self._disk.read(_part(held.image_id))
         if data is None:
             raise OurError("no image is arriving")
         return data
 
-    def is_whole(self) -> bool:
+    def is_whole(self, slot: SlotName) -> bool:
         """Whether all octets have arrived and their hash is the image's id."""
-        held = self._memory.held
-        return held is not None and self._received == held.size and self._hash.hexdigest() == held.image_id
+        held, growing = self._held(slot), self._growing[slot]
+        return (
+            held is not None and growing.received == held.size and growing.hash.hexdigest() == held.image_id
+        )
 
     @_translated
-    def store(self, memory: Memory) -> None:
+    def store(self, slot: SlotName, memory: Memory) -> None:
         """Turn the whole arrival into the stored image and keep the memory that says so."""
-        if not self.is_whole() or self._memory.held is None:
+        held = self._held(slot)
+        if not self.is_whole(slot) or held is None:
             raise OurError("the image is not whole: it cannot be stored")
-        image_id = self._memory.held.image_id
-        self._disk.rename(_part(image_id), _whole(image_id))
+        self._disk.rename(_part(held.image_id), _whole(held.image_id))
         self._disk.sync_names()
         # A power cut here leaves a whole file and a memory that says "arriving": _settle knows that case.
-        self.keep(msgspec.structs.replace(memory, arrival=None))
+        self.keep(memory.with_slot(slot, msgspec.structs.replace(memory.slot(slot), arrival=None)))
 
     @_translated
-    def image(self) -> bytes | None:
-        """The stored image, if one is stored."""
-        held = self._memory.held
+    def image(self, slot: SlotName) -> bytes | None:
+        """The slot's stored image, if one is stored."""
+        held = self._held(slot)
         if held is None or held.stage is not Stage.STORED:
             return None
         data = self._disk.read(_whole(held.image_id))
@@ -164,10 +179,10 @@ class Flash:
         return data
 
     @_translated
-    def clear(self, memory: Memory) -> None:
-        """Keep a memory without an image, then remove the image's file."""
-        self.keep(msgspec.structs.replace(memory, held=None, arrival=None, file_version=None))
-        self._received = 0
+    def clear(self, slot: SlotName, memory: Memory) -> None:
+        """Keep a memory without an image in this slot, then remove the image's file."""
+        self.keep(memory.with_slot(slot, Kept()))
+        self._growing[slot] = _Growing()
         self._sweep()
 
     @_translated
@@ -188,8 +203,10 @@ class Flash:
     @_translated
     def _settle(self) -> None:
         """Finish or undo what a power cut interrupted."""
-        held = self._memory.held
-        if held is not None and held.stage is Stage.ARRIVING:
+        for slot in SlotName:
+            held = self._held(slot)
+            if held is None or held.stage is not Stage.ARRIVING:
+                continue
             if (
                 self._disk.read(_part(held.image_id)) is None
                 and self._disk.read(_whole(held.image_id)) is not None
@@ -197,23 +214,32 @@ class Flash:
                 # Cut off inside ``store``: back to "arriving, all there", and the owner stores it again.
                 self._disk.rename(_whole(held.image_id), _part(held.image_id))
                 self._disk.sync_names()
-            self._resume(held.image_id, self._memory.arrival or Arrival())
+            self._resume(slot, held.image_id, self._memory.slot(slot).arrival or Arrival())
         self._sweep()
 
-    def _resume(self, image_id: str, arrival: Arrival) -> None:
+    def _resume(self, slot: SlotName, image_id: str, arrival: Arrival) -> None:
         """Go on after the octets that the memory vouches for; start afresh if they are not what they were."""
         prefix = (self._disk.read(_part(image_id)) or b"")[: arrival.received]
-        found = hashlib.sha256(prefix)
-        if len(prefix) == arrival.received and (not prefix or found.hexdigest() == arrival.prefix_sha256):
-            self._hash, self._received = found, len(prefix)
+        found = _Growing()
+        found.take(prefix)
+        if found.received == arrival.received and (
+            not prefix or found.hash.hexdigest() == arrival.prefix_sha256
+        ):
+            self._growing[slot] = found
         else:
-            self.change(arrival=Arrival())
+            self._note(slot, Arrival())
+
+    def _note(self, slot: SlotName, arrival: Arrival) -> None:
+        kept = msgspec.structs.replace(self._memory.slot(slot), arrival=arrival)
+        self.keep(self._memory.with_slot(slot, kept))
+
+    def _held(self, slot: SlotName) -> Held | None:
+        return self._memory.slot(slot).held
 
     def _sweep(self) -> None:
         """Remove every file that the memory does not refer to."""
         wanted = {MEMORY}
-        held = self._memory.held
-        if held is not None:
+        for _, held in self._memory.holding():
             wanted.add(_whole(held.image_id) if held.stage is Stage.STORED else _part(held.image_id))
         ours = [name for name in self._disk.names() if name.endswith((".part", ".ota", ".new"))]
         leftovers = [name for name in ours if name not in wanted]

@@ -1,4 +1,4 @@
-"""The Communications Hub: one radio, one broker, one slot, and what happens between them.
+"""The Communications Hub: one radio, one broker, two slots, and what happens between them.
 
 The parts know little of each other: the desk answers the head end, serving and activation talk to devices,
 custody keeps what must survive, the outbox tells. This file puts them together, starts and stops them.
@@ -36,7 +36,7 @@ from hub.outbox import Outbox
 from hub.questions import Questions, QuestionSettings
 from hub.reckoning import Moment
 from hub.serving import Listeners, Serving
-from hub.slot import Expired, SlotSettings
+from hub.slot import Expired, SlotName, SlotSettings, Stage
 from hub.steady import SteadySettings
 from hub.terms import Terms
 from hub.transfers import Transfers
@@ -282,12 +282,13 @@ class Hub:
 
     def _resume(self) -> None:
         self._orders.begin()
-        held = self.custody.held
-        if held is not None and self.custody.image() is not None:
-            self._serving.offer(held, held.assignments)
+        images = list(self.custody.images())
+        for held in images:
+            if held.stage is Stage.STORED:
+                self._serving.offer(held, held.assignments)
         self._activation.resume()
         self._arm_slot()
-        self._facts.say("hub", "hub.up", hub=str(self.eui64), image=held.image_id if held else None)
+        self._facts.say("hub", "hub.up", hub=str(self.eui64), images=[held.image_id for held in images])
 
     def _now(self) -> Moment:
         return Moment(self._loop.time(), self._utc.now())
@@ -343,17 +344,19 @@ class Hub:
             online=online,
             eui64=str(self.eui64),
             radio=self._radio,
-            image=self.custody.picture() if online else None,
+            image=self.custody.picture(SlotName.SHARED) if online else None,
+            esme_image=self.custody.picture(SlotName.ESME) if online else None,
             **self._envelopes.stamp(),
         )
 
-    # The broker and the slot's own time.
+    # The broker and the slots' own time.
 
     async def _greet(self) -> None:
         """Say where we stand: after a start, and after the broker was away."""
-        stand = self.custody.stand()
-        if stand is not None and not stand.complete:
-            self._outbox.put(stand)
+        for held in self.custody.images():
+            stand = self.custody.stand(held.image_id)
+            if stand is not None and not stand.complete:
+                self._outbox.put(stand)
         self._changed()
 
     async def _say_goodbye(self) -> None:

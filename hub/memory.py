@@ -6,12 +6,12 @@ alert is queued in the same write that notes its cause, so neither can be lost w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 
-from hub.slot import Held
+from hub.slot import Assignment, Held, SlotName
 from hub.steady import SteadyMark
 from hub.terms import Terms
 from ota.eui64 import Eui64
@@ -25,6 +25,14 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
     received: int = 0
     prefix_sha256: str = ""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of one slot: the image in it and its version, and how far it has arrived."""
+
+    held: Held | None = None
+    file_version: str | None = None
+    arrival: Arrival | None = None
 
 
 class QueuedAlert(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +70,11 @@ class KnownDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything but the octets of the image."""
+    """Everything but the octets of the images."""
 
     hub: Eui64 | None = None
-    held: Held | None = None
-    file_version: str | None = None
-    arrival: Arrival | None = None
+    slots: Mapping[SlotName, Kept] = msgspec.field(default_factory=dict)
+    """An empty slot may be left out: see ``slot``."""
     alerts: tuple[QueuedAlert, ...] = ()
     raised: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
@@ -77,6 +84,40 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     steady: SteadyMark = SteadyMark()
     originator_counter: int = 0
     """Of the GBCS message that the hub sent last: each further one has a greater."""
+
+    def slot(self, name: SlotName) -> Kept:
+        """What is kept of this slot."""
+        return self.slots.get(name, _EMPTY)
+
+    def with_slot(self, name: SlotName, kept: Kept) -> Memory:
+        """The same memory with another content of this slot."""
+        return msgspec.structs.replace(self, slots={**self.slots, name: kept})
+
+    def holding(self) -> Iterator[tuple[Kept, Held]]:
+        """What is kept of those slots that have an image."""
+        for kept in self.slots.values():
+            if kept.held is not None:
+                yield kept, kept.held
+
+    def ending(self, concluded: Iterable[Assignment]) -> Memory:
+        """The same memory that remembers as ended those of these requests for which no target waits now."""
+        waiting = {each.request_id for _, held in self.holding() for each in held.unfinished}
+        ended = self.ended
+        for each in concluded:
+            if each.request_id not in waiting:
+                ended = remember(ended, each.request_id)
+        return msgspec.structs.replace(self, ended=ended)
+
+
+_EMPTY: Final = Kept()
+
+
+class _OneSlot(msgspec.Struct, frozen=True, kw_only=True):
+    """How a hub with the shared slot alone wrote what it held: beside everything else."""
+
+    held: Held | None = None
+    file_version: str | None = None
+    arrival: Arrival | None = None
 
 
 def remember(known: tuple[str, ...], new: str) -> tuple[str, ...]:
@@ -98,6 +139,7 @@ def _in(kind: type[Any], value: object) -> object:
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_out)
 _DECODER: Final[Callable[[bytes], Memory]] = msgspec.json.Decoder(Memory, dec_hook=_in).decode
+_OLD_DECODER: Final[Callable[[bytes], _OneSlot]] = msgspec.json.Decoder(_OneSlot, dec_hook=_in).decode
 
 
 def to_bytes(memory: Memory) -> bytes:
@@ -106,10 +148,14 @@ def to_bytes(memory: Memory) -> bytes:
 
 
 def from_bytes(data: bytes) -> Memory:
-    """Read what ``to_bytes`` wrote.
+    """Read what ``to_bytes`` wrote, today's or that of a hub with one slot.
 
     Raises:
         msgspec.ValidationError: if the JSON is not a memory.
         msgspec.DecodeError: if it is not JSON.
     """
-    return _DECODER(data)
+    memory, old = _DECODER(data), _OLD_DECODER(data)
+    if old.held is None:
+        return memory
+    kept = Kept(held=old.held, file_version=old.file_version, arrival=old.arrival)
+    return memory.with_slot(SlotName.SHARED, kept)

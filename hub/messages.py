@@ -216,8 +216,8 @@ ResponseCode = Literal[
     "ok",
     "malformed",  # the payload broke this contract
     "too-busy",  # the slot holds an image of higher or equal priority that is still needed: try again later
-    "too-large",  # the image exceeds the slot
-    "unsupported-device-type",  # an IHD, or a device type this request is not for
+    "too-large",  # the image exceeds its slot
+    "unsupported-device-type",  # an IHD, a device type this request is not for, or targets of two slots
     "unknown-device",  # not in this hub's device list
     "invalid-image",  # not an OTA file, or its header disagrees with the offer
     "no-transfer",  # no image waits for this device, or it has it already, or its transfer has failed
@@ -237,12 +237,12 @@ TransferState = Literal[
     "interrupted",  # it broke off, and may try again
     "complete",  # it has the image
     "failed",
-    "discarded",  # the image left the slot before the device had it
+    "discarded",  # the image left its slot before the device had it
 ]
 
 
 class TransferEntry(Struct, frozen=True, kw_only=True):
-    """How a device stands with the image in the slot."""
+    """How a device stands with the image that is meant for it."""
 
     image_id: Sha256
     request_id: Text = ""
@@ -269,7 +269,7 @@ class DeviceEntry(Struct, frozen=True, kw_only=True):
     trouble: Text = ""
     """Why it does not get in, or gets no link key; empty if all is well or nothing is known."""
     transfer: TransferEntry | None = None
-    """How it stands with the image in the slot, if that is meant for it."""
+    """How it stands with the image in a slot that is meant for it, if there is one."""
 
 
 Verb = Literal[
@@ -341,7 +341,7 @@ class ImageWanted(Message, frozen=True, kw_only=True):
 
 
 class HeldImage(Struct, frozen=True, kw_only=True):
-    """What lies in the slot."""
+    """What lies in a slot."""
 
     image_id: Sha256
     file_version: Version | None
@@ -365,6 +365,9 @@ class HubState(Message, frozen=True, kw_only=True):
     eui64: Device
     radio: Text = ""
     image: HeldImage | None = None
+    """In the slot that GSME, PPMID and HCALCS share."""
+    esme_image: HeldImage | None = None
+    """In the ESMEs' slot."""
 
 
 class Progress(Message, frozen=True, kw_only=True):

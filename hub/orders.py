@@ -91,14 +91,12 @@ class Orders:
         return said.over(self._written.get(device, Terms()))
 
     def _waiting(self, device: Eui64) -> Assignment | None:
-        held = self._custody.held
-        assignment = None if held is None else held.assignment(device)
-        return assignment if assignment is not None and assignment.fate is Fate.WAITING else None
+        meant = self._custody.held_for(device)
+        return meant[1] if meant is not None and meant[1].fate is Fate.WAITING else None
 
     def _why_not(self, device: Eui64) -> str:
-        held = self._custody.held
-        assignment = None if held is None else held.assignment(device)
-        match None if assignment is None else assignment.fate:
+        meant = self._custody.held_for(device)
+        match None if meant is None else meant[1].fate:
             case Fate.FINISHED:
                 return f"{device} has the whole image: there is nothing left of its download"
             case Fate.FAILED:

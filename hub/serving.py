@@ -1,4 +1,4 @@
-"""The pump around the OTA server: the slot's image to its targets, and what became of it to the custody.
+"""The pump around the OTA server: each slot's image to its targets, and what became of it to the custody.
 
 A target's fate is on the flash before its device is answered: if the power goes in between, the device asks
 again.
@@ -16,7 +16,8 @@ from han.coordinator import PayloadTooLong
 from han.errors import HanError
 from han.facts import Facts
 from han.zcl import OTA_CLUSTER, ZclFrame, decode_ota, encode_ota
-from hub.custody import Custody, Report, failed, hardware_mismatch, transferred
+from hub.alerts import Report, failed, hardware_mismatch, transferred
+from hub.custody import Custody
 from hub.line import Line
 from hub.progress import State
 from hub.slot import Assignment, Fate, Held, Stage
@@ -76,11 +77,11 @@ class Listeners:
 
 
 class Serving:
-    """Serves the stored image to its targets.
+    """Serves the stored images to their targets.
 
     Args:
         settings: the OTA server's.
-        custody: holds the image; hears each target's fate.
+        custody: holds the images; hears each target's fate.
         line: into the house.
         facts: where "ota.*" is said.
         listeners: see Listeners.
@@ -99,7 +100,7 @@ class Serving:
 
     def offer(self, held: Held, to: Iterable[Assignment]) -> None:
         """Offer the stored image to these targets; of those that have it, only that is remembered."""
-        data = self._custody.image()
+        data = self._custody.image(held.image_id)
         assert data is not None, "only a stored image is offered"
         targets = tuple(to)
         self._listeners.transfers.offered(held, targets)
@@ -124,11 +125,11 @@ class Serving:
 
     def removed(self, device: Eui64) -> None:
         """The device is in this HAN no more: an image that waits for it fails."""
-        held = self._custody.held
-        if held is not None and any(each.device == device for each in held.unfinished):
-            self._server.finished(device, held.image_id)
-            self._conclude(device, held.image_id, failed("the device was removed from the HAN"))
-            self._settle()
+        for held in self._custody.images():
+            if any(each.device == device for each in held.unfinished):
+                self._server.finished(device, held.image_id)
+                self._conclude(device, held.image_id, failed("the device was removed from the HAN"))
+        self._settle()
 
     def configure(self, device: Eui64, settings: DeviceSettings) -> None:
         """From now on treat this device so, in mid-download too."""
@@ -138,29 +139,29 @@ class Serving:
     def pause(self, device: Eui64) -> None:
         """Let the download of a target rest, begun or not. Raises OurError if there is none."""
         self._custody.pause(device, paused=True)
-        if self._is_stored:  # else it is offered so, once it has arrived
+        if self._has_stored(device):  # else it is offered so, once it has arrived
             self._server.pause(device, self._loop.time())
             self._settle()
 
     def resume(self, device: Eui64) -> None:
         """Let a paused download go on. Raises OurError if there is none."""
         self._custody.pause(device, paused=False)
-        if self._is_stored:
+        if self._has_stored(device):
             self._server.resume(device, self._loop.time())
             self._settle()
 
     def abort(self, device: Eui64) -> None:
         """End the download of a target; it has failed. Raises OurError if there is none."""
-        if self._is_stored:
+        waiting = self._custody.held_for(device)
+        if waiting is None or waiting[0].stage is Stage.STORED:
             self._server.abort(device, self._loop.time())
             self._settle()
-        elif self._custody.held is not None:
-            self._conclude(device, self._custody.held.image_id, failed(ABORTED))
+        else:
+            self._conclude(device, waiting[0].image_id, failed(ABORTED))
 
-    @property
-    def _is_stored(self) -> bool:
-        held = self._custody.held
-        return held is not None and held.stage is Stage.STORED
+    def _has_stored(self, device: Eui64) -> bool:
+        waiting = self._custody.held_for(device)
+        return waiting is not None and waiting[0].stage is Stage.STORED
 
     def receive(self, sender: Eui64, frame: ZclFrame) -> None:
         """Take a frame of the OTA Upgrade cluster from a device."""
@@ -261,7 +262,7 @@ class Serving:
             case TransferCompleted():
                 return transferred()
             case AlreadyRunning():
-                held = self._custody.held
+                held = self._custody.held(event.image_id)
                 assignment = None if held is None else held.assignment(event.peer)
                 if assignment is not None and assignment.has_begun:
                     # It took the image, and its Upgrade End was lost with our power.

@@ -1,6 +1,7 @@
-"""The hub's image slot: one image for GSME, PPMID and HCALCS together.
+"""The hub's image slots: one image for ESMEs, one for GSME, PPMID and HCALCS together.
 
-Three rules, and every decision comes back as a value; this file writes nothing and tells nobody.
+What happens in one slot is nothing to the other. In each, three rules hold; every decision comes back as a
+value, and this file writes nothing and tells nobody.
 
 * A GSME image takes the slot at any moment, whatever the other image is doing.
 * An image that is still needed is safe from images of lower priority. Needed means: a target of it has
@@ -14,7 +15,7 @@ Times are UTC seconds, given as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Final, Protocol
@@ -23,8 +24,20 @@ from hub.errors import OurError
 from ota.eui64 import Eui64
 
 DAY: Final = 86_400.0
-SLOT_TYPES: Final = ("GSME", "PPMID", "HCALCS")
-"""The device types whose images share this slot; an ESME's image would have a slot of its own."""
+
+
+class SlotName(StrEnum):
+    """The slots of a hub."""
+
+    SHARED = "shared"
+    ESME = "esme"
+
+
+SLOT_TYPES: Final[Mapping[SlotName, tuple[str, ...]]] = {
+    SlotName.SHARED: ("GSME", "PPMID", "HCALCS"),
+    SlotName.ESME: ("ESME",),
+}
+"""The device types whose images each slot is for. That PPMID and HCALCS share the GSME's is SECMP0007."""
 
 
 class Priority(IntEnum):
@@ -189,15 +202,43 @@ class SlotSettings:
 
     Attributes:
         capacity: octets; 750 KB was the forecast maximum, here in its larger reading.
+        esme_capacity: octets of the ESME slot; None: as many as the shared slot has.
         retention: seconds for which a needed image is safe; at least 14 days.
         lets_go_by_itself: whether the image goes when its retention has passed, or stays till space is
         wanted. equal_priority: who wins between images of the same priority.
     """
 
     capacity: int = 750 * 1024
+    esme_capacity: int | None = None
     retention: float = 14 * DAY
     lets_go_by_itself: bool = False
     equal_priority: EqualPriorityPolicy = field(default_factory=KeepTheWaiting)
+
+    def of(self, slot: SlotName) -> SlotSettings:
+        """What counts for one slot."""
+        if slot is SlotName.SHARED or self.esme_capacity is None:
+            return self
+        return replace(self, capacity=self.esme_capacity)
+
+
+def slot_for(device_types: Iterable[str]) -> SlotName | Refused:
+    """The one slot for an image that is meant for devices of these types, or why there is none."""
+    found: dict[SlotName, str] = {}
+    for device_type in device_types:
+        slot = next((name for name, types in SLOT_TYPES.items() if device_type in types), None)
+        if slot is None:
+            known = ", ".join(each for types in SLOT_TYPES.values() for each in types)
+            return Refused(
+                f"there is no slot for an {device_type}'s image, only for {known}", "unsupported-device-type"
+            )
+        found.setdefault(slot, device_type)
+    if len(found) != 1:
+        shown = ", ".join(f"{device_type} in the {slot} slot" for slot, device_type in found.items())
+        return Refused(
+            f"these targets belong to different slots ({shown or 'none'}): send an offer for each slot",
+            "unsupported-device-type",
+        )
+    return next(iter(found))
 
 
 class Slot:
@@ -290,10 +331,6 @@ class Slot:
         return [Expired(self.discard())]
 
     def _unfit(self, candidate: Candidate) -> Refused | None:
-        for each in candidate.assignments:
-            if each.device_type not in SLOT_TYPES:
-                why = f"{each.device} is an {each.device_type}: this slot is for {', '.join(SLOT_TYPES)}"
-                return Refused(why, "unsupported-device-type")
         if candidate.size > self._settings.capacity:
             why = f"the image has {candidate.size} octets, the slot {self._settings.capacity}"
             return Refused(why, "too-large")

@@ -46,7 +46,7 @@ class Transfers:
         self._armed_for: float | None = None
 
     def offered(self, held: Held, to: Iterable[Assignment]) -> None:
-        """These are the targets of the stored image, from now on or since before a restart."""
+        """These are the targets of a stored image, from now on or since before a restart."""
         for each in to:
             state = State.PAUSED if each.is_paused else _STATES[each.fate]
             self._meters.offered(each.device, held.image_id, held.size, state)
@@ -68,7 +68,7 @@ class Transfers:
         self._settle()
 
     def let_go(self, held: Held) -> None:
-        """An image has left the slot: whoever had not got it will not."""
+        """An image has left its slot: whoever had not got it will not."""
         for each in held.unfinished:
             self._meters.held(each.device, held.image_id, State.DISCARDED, self._loop.time())
         self._settle()
@@ -80,11 +80,11 @@ class Transfers:
         self._settle()
 
     def entry(self, device: Eui64) -> TransferEntry | None:
-        """How the device stands with the image in the slot; None if that is none of its business."""
-        held = self._custody.held
-        assignment = None if held is None else held.assignment(device)
-        if held is None or assignment is None:
+        """How the device stands with the image that is meant for it; None if no slot holds one."""
+        meant = self._custody.held_for(device)
+        if meant is None:
             return None
+        held, assignment = meant
         reading = self._meters.reading(device, held.image_id, self._loop.time())
         if reading is None:  # the image is still on its way into the slot
             return None

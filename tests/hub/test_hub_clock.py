@@ -11,7 +11,7 @@ from hub_world import OTHER, PPMID, World, image_for
 
 from han.clock import Utc
 from hub.hub import HubSettings
-from hub.slot import DAY, SlotSettings
+from hub.slot import DAY, SlotName, SlotSettings
 
 HOUR = 3600.0
 STEPS = [-400 * DAY, -2 * DAY, 2 * DAY, 400 * DAY]
@@ -57,9 +57,9 @@ async def store(world: World) -> float:
 
 async def expect_to_leave_at(world: World, due: float) -> None:
     await asyncio.sleep(due - 60.0 - world.loop.time())
-    assert world.hub.custody.held is not None
+    assert list(world.hub.custody.images())
     await asyncio.sleep(120.0)
-    assert world.hub.custody.held is None
+    assert not list(world.hub.custody.images())
     await world.head_end.alert("0x8F89", PPMID, response=1)
     assert len(world.head_end.alert_ids()) == 1
 
@@ -111,9 +111,9 @@ async def test_a_clock_that_falls_back_while_the_hub_is_off_prolongs_by_that_tim
         world.utc.set_by += 400 * DAY
         # Two hours off, and up to another since the last steady second was kept.
         await asyncio.sleep(stored + 14 * DAY - 60.0 - world.loop.time())
-        assert world.hub.custody.held is not None
+        assert list(world.hub.custody.images())
         await asyncio.sleep(3 * HOUR + 120.0)
-        assert world.hub.custody.held is None
+        assert not list(world.hub.custody.images())
 
 
 async def test_a_clock_set_forward_lets_nobody_take_the_place_of_an_image_that_is_needed(tmp_path):
@@ -130,12 +130,12 @@ async def test_a_clock_set_forward_lets_nobody_take_the_place_of_an_image_that_i
 async def test_the_end_of_the_retention_is_shown_as_the_clock_will_show_it(tmp_path):
     async with home_where_nobody_collects(tmp_path) as world:
         await store(world)
-        shown = world.hub.custody.picture().retained_until
+        shown = world.hub.custody.picture(SlotName.SHARED).retained_until
         assert shown.tzinfo is UTC
         assert (shown - world.utc.now()).total_seconds() == pytest.approx(14 * DAY, abs=60.0)
         world.utc.set_by += 3 * HOUR
         await asyncio.sleep(1200.0)
-        later = world.hub.custody.picture().retained_until
+        later = world.hub.custody.picture(SlotName.SHARED).retained_until
         assert (later - shown).total_seconds() == pytest.approx(3 * HOUR, abs=1.0)
 
 

@@ -108,7 +108,7 @@ async def test_whatever_is_obeyed_in_whatever_order_each_download_ends_once(tmp_
                     ),
                 ):
                     await world.head_end.ask(fields)
-            await world.head_end.when(lambda: not world.hub.custody.held.unfinished)
+            await world.head_end.when(lambda: not any(held.unfinished for held in world.hub.custody.images()))
             await asyncio.sleep(60.0)
             ended = {}
             for alert in world.head_end.alerts:

@@ -208,12 +208,12 @@ async def test_orders_that_cannot_be_carried_out_say_why(tmp_path):
             assert (idle.code, "SR 11.1 or 11.4" in idle.reason) == ("no-transfer", True)
         await world.head_end.offer(image_for("PPMID"), PPMID)
         await world.head_end.alert("0x8F8A", PPMID)
-        before = world.hub.custody.memory.held
+        before = world.hub.custody.memory.slots
         for action in ("pause", "resume", "abort"):
             done = await order(world, action)
             assert (done.code, "has the whole image" in done.reason) == ("no-transfer", True)
             assert (await order(world, action, HCALCS)).code == "no-transfer"
-        assert world.hub.custody.memory.held == before
+        assert world.hub.custody.memory.slots == before
         assert (await configure(world, OTHER, block_ceiling=40)).code == "unknown-device"
 
 

@@ -14,8 +14,10 @@ from hub.slot import (
     Priority,
     Refused,
     Slot,
+    SlotName,
     SlotSettings,
     Stage,
+    slot_for,
 )
 from ota.eui64 import Eui64
 
@@ -160,14 +162,42 @@ def test_a_fate_is_told_once():
     assert slot.conclude(GSME, Fate.FINISHED) is None
 
 
-@pytest.mark.parametrize("device_type", ["IHD", "ESME", "CAD", ""])
-def test_the_slot_is_not_for_other_device_types(device_type):
-    slot = Slot(SlotSettings())
-    stranger = Candidate("a", 10, (Assignment(PPMID, device_type, "r", "11.1"),))
-    [refused] = slot.offer(stranger, now=0.0)
+@pytest.mark.parametrize(
+    ("device_types", "slot"),
+    [
+        (["ESME"], SlotName.ESME),
+        (["ESME", "ESME"], SlotName.ESME),
+        (["GSME"], SlotName.SHARED),
+        (["PPMID"], SlotName.SHARED),
+        (["GSME", "HCALCS", "PPMID"], SlotName.SHARED),
+    ],
+)
+def test_an_image_goes_to_the_slot_of_its_targets(device_types, slot):
+    assert slot_for(device_types) is slot
+
+
+@pytest.mark.parametrize("device_types", [["IHD"], ["CAD"], [""], ["PPMID", "IHD"], ["ESME", "CHF"]])
+def test_there_is_no_slot_for_other_device_types(device_types):
+    refused = slot_for(device_types)
     assert isinstance(refused, Refused)
     assert refused.code == "unsupported-device-type"
-    assert slot.held is None
+    assert device_types[-1] in refused.why
+
+
+@pytest.mark.parametrize("other", ["GSME", "HCALCS", "PPMID"])
+def test_targets_of_two_slots_are_told_apart_by_name(other):
+    for device_types in ([other, "ESME"], ["ESME", other], ["ESME", other, "ESME"]):
+        refused = slot_for(device_types)
+        assert isinstance(refused, Refused)
+        assert refused.code == "unsupported-device-type"
+        assert "ESME in the esme slot" in refused.why
+        assert f"{other} in the shared slot" in refused.why
+
+
+def test_both_slots_are_as_large_unless_it_is_said_otherwise():
+    assert SlotSettings(capacity=7).of(SlotName.ESME).capacity == 7
+    larger = SlotSettings(capacity=7, esme_capacity=9)
+    assert (larger.of(SlotName.SHARED).capacity, larger.of(SlotName.ESME).capacity) == (7, 9)
 
 
 def test_an_image_larger_than_the_slot_is_refused_even_for_gas():

@@ -261,6 +261,7 @@ class Hub:
         """Let go of radio and timers; everything that matters is on the flash already."""
         self._stop()
         await self._house.close()
+        self._facts.say("hub", "hub.down", hub=str(self.eui64))
 
     def halt(self) -> None:
         """Stop dead in this instant, as in a power cut: nothing more is written, sent or taken."""

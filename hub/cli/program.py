@@ -47,7 +47,11 @@ def exit_statuses() -> Iterator[None]:
 
 
 def run(program: Coroutine[Any, Any, T]) -> T:
-    """Run on the ordinary loop; an interrupt (Ctrl-C) or SIGTERM ends it cleanly with status 0."""
+    """Run on the ordinary loop; an interrupt (Ctrl-C) or SIGTERM ends it in order, with status 0.
+
+    A second one ends the process at once, as the system does it: what keeps has been kept before anything is
+    told, and a lock goes with its process.
+    """
     logging.getLogger("amqtt").setLevel(logging.CRITICAL)
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s", stream=sys.stderr)
     with asyncio.Runner() as runner:
@@ -95,6 +99,7 @@ def print_json(document: object) -> None:
 _TOLD = frozenset(
     {
         "hub.up",
+        "hub.down",
         "loop.complaint",
         "mqtt.connected",
         "mqtt.lost",
@@ -148,12 +153,24 @@ _TOLD = frozenset(
 """What people are told without asking for more."""
 
 
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
+
+
 async def _until_told_to_stop(program: Coroutine[Any, Any, T]) -> T:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, task.cancel)
+
+    def stop() -> None:
+        task.cancel()
+        for each in _ENDINGS:
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # nobody may be left to hear it
+            click.echo("Stopping; once more stops at once.", err=True)
+
+    for each in _ENDINGS:
+        loop.add_signal_handler(each, stop)
     return await program
 
 

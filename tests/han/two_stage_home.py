@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from house_esi import EnergyServices
 from house_world import PlainHub, World, home_with
 
-from han.gbcs.envelope import Envelope
+from han.gbcs.envelope import Envelope, MessageKind
 from han.gbcs.messages import Payload, activate_firmware, payload_of
 from han.gbcs.parties import SUPPLIER, lab_party
 from han.gbcs.payloads import (
@@ -56,7 +56,7 @@ install_code = "{code}"
 image_type = {place}
 file_version = {OLD}
 hardware_version = 0x1111
-query_period = 60.0
+query_period = 900.0
 supplier_key = "{point}"
 {more}
 """
@@ -157,8 +157,10 @@ class TwoStageWorld(World):
         messages = [Envelope.parse(octets) for octets in self.hub.messages_of(name)]
         key = lab_party(self[name].eui64).signing.public_key()
         assert all(is_signed_by(each, key) and each.recipient == SUPPLIER for each in messages)
-        own = [each.counter for each in messages if each.kind.name == "ALERT"]
-        assert own == sorted(set(own)), "the device's own counter grows"
+        alerts = [each for each in messages if each.kind is MessageKind.ALERT]
+        by_counter = {each.counter: each for each in alerts}
+        assert list(by_counter) == sorted(by_counter), "the device's own counter grows"
+        assert all(by_counter[each.counter] == each for each in alerts), "and names one alert"
         return [payload_of(each) for each in messages if each.code in (0x0012, 0x00CA)]
 
 

@@ -33,6 +33,7 @@ from hub.slot import (
     Stage,
 )
 from ota.eui64 import Eui64
+from ota.gbcs_image import replaces
 from ota.image import LARGEST_HEADER, Header, ImageFormatError
 
 
@@ -234,7 +235,7 @@ class Berth:
             return self._reject(
                 held, "the octets that arrived do not have the SHA-256 of the image offered"
             ), None
-        problem = _header_problem(data, held.size)
+        problem = _header_problem(data, held.size) or self._force_problem(data, held)
         if problem is not None:
             return self._reject(held, problem), None
         stored = self._slot.complete(self._reckoning.seconds())
@@ -245,6 +246,13 @@ class Berth:
             "hub", "slot.stored", image=held.image_id, slot=self.name.value, size=held.size, version=version
         )
         return self._wanted(held, held.size, complete=True), stored
+
+    def _force_problem(self, data: bytes, held: Held) -> str | None:
+        """Why the image should not have come as it was offered, as far as the force-replace octet goes."""
+        says = any(replaces(data, each.device_type) for each in held.assignments)
+        if says is held.force_replace or not self._slot.settings.honours_force_replace:
+            return None
+        return f"force_replace: the file says {says}, the offer {held.force_replace}"
 
     def _reject(self, held: Held, problem: str) -> ImageWanted:
         """What arrived is no upgrade file: let it go, and tell for each target."""

@@ -14,23 +14,25 @@ from msgspec import Meta
 
 from han.coordinator import SecuritySettings
 from han.stub_clusters import StubAttribute, StubCluster, StubCommand
-from hub.config_file import read
+from hub.config_file import ConfigError, read
 from hub.config_ota import OtaSection
 from hub.energy_service import EnergyServiceSettings
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
-from hub.slot import DAY, KeepTheWaiting, LatestWins, SlotSettings
+from hub.slot import DAY, MINIMUM_RETENTION, DeleteWhen, KeepTheWaiting, LatestWins, SlotSettings
 from hub.steady import SteadySettings
 from hub.tunnels import TunnelSettings
 from ota.status import Status
 
 Seconds = Annotated[float, Meta(gt=0)]
+Capacity = Annotated[int, Meta(ge=69)] | Annotated[str, Meta(pattern="^[1-9][0-9]{0,5} (KB|KiB)$")]
 Octet = Annotated[int, Meta(ge=0, le=0xFF)]
 
 _TUNNELS = TunnelSettings()
 _ENERGY = EnergyServiceSettings()
 _QUESTIONS = QuestionSettings()
 _STEADY = SteadySettings()
+_SHORTER = "against SECMP0007"
 
 _STUB = StubCluster(
     cluster=0x0700,
@@ -43,14 +45,23 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """``[slot]``: see `hub.slot.SlotSettings`."""
 
     capacity: Annotated[
-        int,
+        Capacity,
         Meta(
-            ge=69,
-            description="Octets of the largest image. 750 KB is the largest that was forecast, no limit of"
-            " the Technical Specifications, and no source says whether decimal (750000) or binary; the"
-            " default is the larger reading, which refuses less.",
+            description="Size of the largest image: octets, or text such as 750 KB (decimal, 750000 octets)"
+            " or 750 KiB (binary, 768000). 750 KB is the largest that was forecast, no limit of the"
+            " Technical Specifications, and no source says which kind of kilobyte; the default is the"
+            " larger reading, which refuses less.",
+            examples=["750 KB"],
         ),
-    ] = SlotSettings().capacity
+    ] = "750 KiB"
+    esme_capacity: Annotated[
+        Capacity | None,
+        Meta(
+            description="The same for the slot of ESMEs' images, which they have to themselves. Not given:"
+            " as large as the other.",
+            examples=["1000 KB"],
+        ),
+    ] = None
     retention_days: Annotated[
         float,
         Meta(
@@ -59,14 +70,23 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             " arrived whole. SECMP0007 asks for two weeks at least; what comes after is free.",
         ),
     ] = 14.0
-    lets_go_by_itself: Annotated[
-        bool,
+    shorter_retention: Annotated[
+        str,
         Meta(
-            description="Whether the image goes when its retention has passed. By default it stays until"
-            " the space is wanted: the two weeks are a minimum, and an image that is kept may still be"
-            " fetched."
+            description='The words "against SECMP0007" allow a retention_days below 14, as a laboratory may'
+            " want. Without them such a value is refused, since two weeks are the modification's minimum."
         ),
-    ] = False
+    ] = ""
+    delete_when: Annotated[
+        Literal["never", "when-space-is-needed", "at-expiry"],
+        Meta(
+            description="What becomes of an image that a device still waits for when its retention has"
+            " passed. By default it stays until the space is wanted: the two weeks are a minimum, and an"
+            ' image that is kept may still be fetched. "at-expiry": it goes at once. "never": it stays until'
+            " every device has it, has failed, or was aborted or removed by a user; other images hear"
+            ' "too busy" as long. A GSME image takes the slot whatever this says.'
+        ),
+    ] = "when-space-is-needed"
     equal_priority: Annotated[
         Literal["keep", "latest"],
         Meta(
@@ -75,6 +95,42 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             " No source decides it; a promise of two weeks that the next sender can end is worth little."
         ),
     ] = "keep"
+    force_replace: Annotated[
+        Literal["honour", "ignore"],
+        Meta(
+            description="Whether a file whose force-replace octet is 1 takes the slot at once from an image"
+            " of the same or lower priority that is still needed; from a GSME's image only another GSME's"
+            " may. One public source names the octet as the hub's to act on, and no more."
+        ),
+    ] = "honour"
+
+    def settings(self) -> SlotSettings:
+        """What the hub makes of it.
+
+        Raises:
+            ConfigError: if the retention is short, and the words that allow it are missing.
+        """
+        if self.retention_days * DAY < MINIMUM_RETENTION and self.shorter_retention != _SHORTER:
+            raise ConfigError(
+                f"[slot] retention_days = {self.retention_days:g} is less than the two weeks of SECMP0007:"
+                f' give at least {MINIMUM_RETENTION / DAY:g}, or say shorter_retention = "{_SHORTER}"'
+            )
+        return SlotSettings(
+            capacity=_octets(self.capacity),
+            esme_capacity=None if self.esme_capacity is None else _octets(self.esme_capacity),
+            retention=self.retention_days * DAY,
+            delete_when=DeleteWhen(self.delete_when),
+            equal_priority=LatestWins() if self.equal_priority == "latest" else KeepTheWaiting(),
+            honours_force_replace=self.force_replace == "honour",
+        )
+
+
+def _octets(capacity: int | str) -> int:
+    """A size as the file has it, in octets."""
+    if isinstance(capacity, int):
+        return capacity
+    number, unit = capacity.split()
+    return int(number) * (1000 if unit == "KB" else 1024)
 
 
 class ClockSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -332,14 +388,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             ConfigError: if values do not go together.
         """
-        slot = SlotSettings(
-            capacity=self.slot.capacity,
-            retention=self.slot.retention_days * DAY,
-            lets_go_by_itself=self.slot.lets_go_by_itself,
-            equal_priority=LatestWins() if self.slot.equal_priority == "latest" else KeepTheWaiting(),
-        )
         return HubSettings(
-            slot=slot,
+            slot=self.slot.settings(),
             steady=SteadySettings(smallest_step=self.clock.smallest_step),
             server=self.ota.settings(),
             tells_utc=self.ota.times == "utc",

@@ -107,7 +107,7 @@ class Custody:
             Assignment(Eui64.parse(each.device), each.device_type, offer.request_id, offer.service_request)
             for each in offer.targets
         )
-        candidate = Candidate(offer.image_id, offer.size, targets)
+        candidate = Candidate(offer.image_id, offer.size, targets, offer.force_replace)
         return gone + self._berths[slot].offer(candidate, offer.file_version)
 
     def take(self, chunk: ImageChunk) -> tuple[ImageWanted, Held | None]:
@@ -187,6 +187,8 @@ class Custody:
             return Refused(f"request {offer.request_id} has ended here: use a new one", "ended")
         if offer.size < LARGEST_HEADER:
             return Refused(f"an upgrade file has more than {offer.size} octets", "invalid-image")
+        if offer.force_replace and offer.service_request == "11.4":
+            return Refused("a PPMID's file has no force-replace octet", "invalid-image")
         known = {each.eui64: each.device_type for each in self.memory.devices}
         for target in offer.targets:
             refused = _target_objection(target, offer.service_request, known)

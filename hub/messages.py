@@ -184,6 +184,9 @@ class ImageOffer(Message, frozen=True, kw_only=True):
     size: Count
     chunk_size: Annotated[int, Meta(ge=1, le=MAXIMUM_CHUNK)]
     targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=1024)]
+    force_replace: bool = False
+    """Whether the file's force-replace octet is 1. It stands at the end of the file, and the hub has to act
+    on it at the beginning; when the file is whole, the hub compares."""
 
 
 class ActivateRequest(Message, frozen=True, kw_only=True):

@@ -3,14 +3,15 @@
 What happens in one slot is nothing to the other. In each, three rules hold; every decision comes back as a
 value, and this file writes nothing and tells nobody.
 
-* A GSME image takes the slot at any moment, whatever the other image is doing.
+* A GSME image takes the slot from any other at any moment, whatever that one is doing.
 * An image that is still needed is safe from images of lower priority. Needed means: a target of it has
-neither
-  finished nor failed, and its retention (14 days from the moment it was complete) has not passed. Between
-  images of equal priority a policy decides.
+  neither finished nor failed, and its retention (14 days from the moment it was complete) has not passed.
+  Between images of equal priority a policy decides, unless the new one's file says that it is to replace
+  what is there (the force-replace octet).
 * An image that is no longer needed may go, but stays until the space is wanted: the retention is a minimum.
+  `DeleteWhen` can say otherwise.
 
-Times are UTC seconds, given as arguments.
+Times are steady seconds (see `hub.steady`), given as arguments.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from hub.errors import OurError
 from ota.eui64 import Eui64
 
 DAY: Final = 86_400.0
+MINIMUM_RETENTION: Final = 14 * DAY
+"""SECMP0007 as adopted: at least two weeks in flash; afterwards the image may be deleted, and need not be."""
 
 
 class SlotName(StrEnum):
@@ -86,6 +89,8 @@ class Held:
     stage: Stage
     since: float
     assignments: tuple[Assignment, ...]
+    force_replace: bool = False
+    """What its file says, or while it arrives, what the offer says that the file says."""
 
     @property
     def priority(self) -> Priority:
@@ -109,6 +114,8 @@ class Candidate:
     image_id: str
     size: int
     assignments: tuple[Assignment, ...]
+    force_replace: bool = False
+    """Whether its file says that it is to replace a stored image at once."""
 
     @property
     def priority(self) -> Priority:
@@ -196,6 +203,21 @@ class LatestWins:
         return True
 
 
+class DeleteWhen(StrEnum):
+    """When an image goes that a target still waits for though its retention has passed.
+
+    One for which nobody waits any more always makes room: no promise covers it, and no user could withdraw
+    it.
+    """
+
+    NEVER = "never"
+    """Not before every target has finished, failed, been aborted or been removed."""
+    SPACE_IS_NEEDED = "when-space-is-needed"
+    """When another image is offered."""
+    AT_EXPIRY = "at-expiry"
+    """At once, whether anybody wants the space or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlotSettings:
     """What the standards leave open about the slot.
@@ -204,15 +226,18 @@ class SlotSettings:
         capacity: octets; 750 KB was the forecast maximum, here in its larger reading.
         esme_capacity: octets of the ESME slot; None: as many as the shared slot has.
         retention: seconds for which a needed image is safe; at least 14 days.
-        lets_go_by_itself: whether the image goes when its retention has passed, or stays till space is
-        wanted. equal_priority: who wins between images of the same priority.
+        delete_when: what happens then. A GSME image takes the slot from others whatever this says.
+        equal_priority: who wins between images of the same priority.
+        honours_force_replace: whether an image whose file says so takes the slot from one of the same or of
+            lower priority at once. From a GSME's image only another GSME's may.
     """
 
     capacity: int = 750 * 1024
     esme_capacity: int | None = None
-    retention: float = 14 * DAY
-    lets_go_by_itself: bool = False
+    retention: float = MINIMUM_RETENTION
+    delete_when: DeleteWhen = DeleteWhen.SPACE_IS_NEEDED
     equal_priority: EqualPriorityPolicy = field(default_factory=KeepTheWaiting)
+    honours_force_replace: bool = True
 
     def of(self, slot: SlotName) -> SlotSettings:
         """What counts for one slot."""
@@ -250,7 +275,7 @@ class Slot:
     """
 
     def __init__(self, settings: SlotSettings, held: Held | None = None) -> None:
-        self._settings = settings
+        self.settings = settings
         self._held = held
 
     @property
@@ -259,14 +284,15 @@ class Slot:
         return self._held
 
     def retained_until(self) -> float | None:
-        """When the promise to keep the held image ends (UTC seconds)."""
-        return None if self._held is None else self._held.since + self._settings.retention
+        """When the promise to keep the held image ends."""
+        return None if self._held is None else self._held.since + self.settings.retention
 
     def is_needed(self, now: float) -> bool:
-        """Whether a target still waits for the held image and its retention has not passed."""
+        """Whether a target still waits for the held image and the image is kept for it."""
         if self._held is None or not self._held.unfinished:
             return False
-        return now < self._held.since + self._settings.retention
+        is_kept = self.settings.delete_when is DeleteWhen.NEVER
+        return is_kept or now < self._held.since + self.settings.retention
 
     def offer(self, candidate: Candidate, now: float) -> list[Decision]:
         """Ask for the slot; gives what happens, in order. Only Accepted and Joined change the slot."""
@@ -320,8 +346,8 @@ class Slot:
         return held
 
     def timer(self) -> float | None:
-        """When ``tick`` would have something to say (UTC seconds)."""
-        return self.retained_until() if self._settings.lets_go_by_itself else None
+        """When ``tick`` would have something to say."""
+        return self.retained_until() if self.settings.delete_when is DeleteWhen.AT_EXPIRY else None
 
     def tick(self, now: float) -> list[Decision]:
         """Let the image go if the slot is set to do so and the retention has passed."""
@@ -331,8 +357,8 @@ class Slot:
         return [Expired(self.discard())]
 
     def _unfit(self, candidate: Candidate) -> Refused | None:
-        if candidate.size > self._settings.capacity:
-            why = f"the image has {candidate.size} octets, the slot {self._settings.capacity}"
+        if candidate.size > self.settings.capacity:
+            why = f"the image has {candidate.size} octets, the slot {self.settings.capacity}"
             return Refused(why, "too-large")
         return None
 
@@ -344,7 +370,10 @@ class Slot:
             return "its retention had passed"
         if candidate.priority > held.priority:
             return "a GSME image takes the slot"
-        if candidate.priority == held.priority and self._settings.equal_priority.gives_way(
+        is_forced = candidate.force_replace and self.settings.honours_force_replace
+        if is_forced and candidate.priority == held.priority:
+            return "the new image's force-replace octet says so"
+        if candidate.priority == held.priority and self.settings.equal_priority.gives_way(
             held, candidate, now
         ):
             return "the policy for equal priority gave way"
@@ -355,7 +384,14 @@ class Slot:
         )
 
     def _accept(self, candidate: Candidate, now: float) -> Accepted:
-        self._held = Held(candidate.image_id, candidate.size, Stage.ARRIVING, now, candidate.assignments)
+        self._held = Held(
+            candidate.image_id,
+            candidate.size,
+            Stage.ARRIVING,
+            now,
+            candidate.assignments,
+            candidate.force_replace,
+        )
         return Accepted(self._held)
 
     def _join(self, held: Held, candidate: Candidate, now: float) -> Decision:
@@ -363,6 +399,11 @@ class Slot:
         if candidate.size != held.size:
             why = f"this image is known with {held.size} octets, not {candidate.size}"
             return Refused(why, "invalid-image")
+        if candidate.force_replace is not held.force_replace:
+            told = "with" if held.force_replace else "without"
+            return Refused(
+                f"this image is known {told} force-replace: one file says one thing", "invalid-image"
+            )
         added = tuple(
             each
             for each in candidate.assignments

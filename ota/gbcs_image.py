@@ -173,6 +173,18 @@ def _body(manufacturer_image: bytes, authorisation: Authorisation | None) -> byt
     )
 
 
+def replaces(data: bytes, device_type: str) -> bool:
+    """Whether a whole file for this type of device asks the hub to replace the image it holds at once.
+
+    Only the octet's value 1 is known to say so; a file without an authorisation says nothing.
+    """
+    try:
+        authorisation = GbcsImage.read(data, layout_for(device_type)).authorisation
+    except (ImageFormatError, OurError):
+        return False
+    return authorisation is not None and authorisation.force_replace == 1
+
+
 def likely_layout(data: bytes) -> Layout:
     """A guess at the form of a good file, by where an authorisation would be; wrong once in 30,000 files."""
     trailer = data[Header.parse(data).length :][-TRAILER_SIZE:]

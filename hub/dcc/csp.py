@@ -50,6 +50,7 @@ from hub.messages import (
     topic_of,
 )
 from ota.eui64 import Eui64
+from ota.gbcs_image import replaces
 
 _Carriage = ImageCarriage | CommandCarriage
 
@@ -200,6 +201,7 @@ class Csp:
 
     def _offer(self, errand: Errand) -> ImageOffer:
         assert errand.image_id is not None
+        image = self._image(errand.image_id)
         with self._store.change() as change:
             parts = [part for part in change.parts.of(errand.request_id) if part.hub == errand.hub]
         return ImageOffer(
@@ -207,7 +209,8 @@ class Csp:
             service_request="11.4" if errand.service is Service.UPDATE_PPMID_FIRMWARE else "11.1",
             image_id=errand.image_id,
             file_version=parts[0].version,
-            size=len(self._image(errand.image_id)),
+            size=len(image),
+            force_replace=replaces(image, parts[0].device_type),
             chunk_size=self._settings.chunk_size,
             targets=tuple(
                 Target(device=str(part.device), device_type=part.device_type)

@@ -98,7 +98,13 @@ TICK = 0.01
 SUPPLIER = derive_private_key(0x5EC0007, SECP256R1())
 
 
-def image_for(kind: str, version: int = 2, size: int = 1500, hardware: HardwareRange | None = None) -> bytes:
+def image_for(
+    kind: str,
+    version: int = 2,
+    size: int = 1500,
+    hardware: HardwareRange | None = None,
+    force_replace: int = 0,
+) -> bytes:
     header = Header(
         manufacturer=0x121D,
         image_type=IMAGE_TYPES[kind],
@@ -108,7 +114,8 @@ def image_for(kind: str, version: int = 2, size: int = 1500, hardware: HardwareR
     )
     body = random.Random(f"{kind} {version}").randbytes(size)
     signed = layout_for(kind) is not layout_for("PPMID")
-    return GbcsImage.build(header, body, authorise(body, SUPPLIER) if signed else None).to_bytes()
+    authorisation = authorise(body, SUPPLIER, force_replace=force_replace) if signed else None
+    return GbcsImage.build(header, body, authorisation).to_bytes()
 
 
 def image_hash(kind: str, data: bytes) -> str:
@@ -487,7 +494,13 @@ class HeadEnd:
         return await self.when(lambda: next((r for r in self.responses if r.in_reply_to == message.id), None))
 
     async def offer(
-        self, data: bytes, *devices: Eui64, request: str = "", service: str = "", kind: str = ""
+        self,
+        data: bytes,
+        *devices: Eui64,
+        request: str = "",
+        service: str = "",
+        kind: str = "",
+        force: bool = False,
     ) -> Response:
         identity = image_id(data)
         self.images[identity] = data
@@ -499,6 +512,7 @@ class HeadEnd:
                 image_id=identity,
                 size=len(data),
                 chunk_size=self.chunk_size,
+                force_replace=force,
                 targets=tuple(
                     Target(device=str(device), device_type=each)
                     for device, each in zip(devices, kinds, strict=True)

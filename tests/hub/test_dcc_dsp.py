@@ -57,11 +57,11 @@ from ota.image import Header
 IMAGE = upgrade_file()
 
 
-def signed_file(version: int) -> bytes:
+def signed_file(version: int, force_replace: int = 0) -> bytes:
     """An upgrade file as an 11.1 carries it."""
     header = Header(manufacturer=0x121D, image_type=0x85, file_version=version, total_size=0)
     body = bytes((version,)) * 700
-    return GbcsImage.build(header, body, authorise(body, None)).to_bytes()
+    return GbcsImage.build(header, body, authorise(body, None, force_replace=force_replace)).to_bytes()
 
 
 def with_control_1(**changes) -> DspSettings:
@@ -100,6 +100,19 @@ async def test_an_11_1_ends_with_the_transfer_and_an_11_3_activates():
         require_protected_command(message, HCALCS)
         assert payload_of(message).manufacturer_image_hash == HASH
         assert w.dsp.devices()[HCALCS].version == NEW
+
+
+@pytest.mark.parametrize(("octet", "forced"), [(0, False), (1, True), (2, False)])
+async def test_the_hub_is_told_beforehand_what_stands_in_the_files_last_octets(octet, forced):
+    async with world() as w:
+        await w.run(UpdateFirmware(image=signed_file(2, octet), devices=(HCALCS,)))
+        assert [offer.force_replace for offer in w.hub.offers] == [forced]
+
+
+async def test_a_ppmids_image_forces_nothing_though_it_ends_as_a_forced_one_does():
+    async with world() as w:
+        await w.run(UpdatePpmidFirmware(image=signed_file(2, force_replace=1), devices=(PPMID,)))
+        assert [offer.force_replace for offer in w.hub.offers] == [False]
 
 
 async def test_the_image_spends_its_time_on_the_wan():

@@ -38,7 +38,7 @@ from hub.messages import (
     ReadVersionRequest,
     topic,
 )
-from hub.slot import DAY, SlotSettings
+from hub.slot import DAY, DeleteWhen, SlotSettings
 from ota.commands import ImageBlockRequest
 from ota.eui64 import Eui64
 from ota.image import HardwareRange
@@ -216,7 +216,7 @@ async def test_an_image_nobody_collects_is_held_on_day_15_and_displaced_on_day_2
 
 
 async def test_a_slot_set_to_let_go_does_so_on_its_day(tmp_path):
-    settings = HubSettings(slot=SlotSettings(lets_go_by_itself=True))
+    settings = HubSettings(slot=SlotSettings(delete_when=DeleteWhen.AT_EXPIRY))
     async with home(tmp_path, PPMID, settings=settings) as world:
         world.house.devices[PPMID].power_off()
         await world.head_end.offer(image_for("PPMID"), PPMID)

@@ -215,6 +215,19 @@ def test_what_the_file_says_is_what_the_hub_does(tmp_path):
     assert config.mqtt.url == "mqtt://127.0.0.1:1999"
 
 
+@pytest.mark.parametrize(
+    ("said", "octets"), [("'750 KB'", 750_000), ("'750 KiB'", 768_000), ("750_000", 750_000), ("69", 69)]
+)
+def test_a_kilobyte_is_what_the_file_says_it_is(tmp_path, said, octets):
+    (tmp_path / "c.toml").write_text(f"[slot]\ncapacity = {said}")
+    assert Config.read(tmp_path / "c.toml").settings().slot.capacity == octets
+
+
+def test_a_retention_below_two_weeks_has_to_be_said_in_words(tmp_path):
+    (tmp_path / "c.toml").write_text("[slot]\nretention_days = 7\nshorter_retention = 'against SECMP0007'")
+    assert Config.read(tmp_path / "c.toml").settings().slot.retention == 7 * 86_400
+
+
 def test_whatever_a_server_may_do_differently_can_be_written():
     known = set(OtaSection.__struct_fields__) - {"devices", "band", "times"}
     assert known == {each.name for each in dataclasses.fields(ServerSettings)} - {"phy", "utc"}
@@ -242,6 +255,13 @@ def test_a_duty_cycle_is_counted_for_the_band_of_the_radio(tmp_path):
         ("radio = 7", "radio"),
         ("colour = 'red'", "colour"),
         ("[slot]\nretention_days = -1", "retention_days"),
+        ("[slot]\nretention_days = 13.9", "against SECMP0007"),
+        ("[slot]\nretention_days = 7\nshorter_retention = 'yes'", "against SECMP0007"),
+        ("[slot]\ncapacity = '750 kilobytes'", "capacity"),
+        ("[slot]\ncapacity = '0 KB'", "capacity"),
+        ("[slot]\ncapacity = 68", "capacity"),
+        ("[slot]\ndelete_when = 'at once'", "delete_when"),
+        ("[slot]\nforce_replace = true", "force_replace"),
         ("[ota]\npreempted_answer = 'maybe'", "preempted_answer"),
         ("[network]\nchannel = 9", "channel"),
         ("[ota]\npause_wait = 0", "pause_wait"),

@@ -11,7 +11,7 @@ from hub_world import OTHER, PPMID, World, image_for
 
 from han.clock import Utc
 from hub.hub import HubSettings
-from hub.slot import DAY, SlotName, SlotSettings
+from hub.slot import DAY, DeleteWhen, SlotName, SlotSettings
 
 HOUR = 3600.0
 STEPS = [-400 * DAY, -2 * DAY, 2 * DAY, 400 * DAY]
@@ -29,8 +29,8 @@ class SettableUtc(Utc):
 
 
 @contextlib.asynccontextmanager
-async def home_where_nobody_collects(tmp_path, *, goes_at_expiry: bool = True):
-    settings = HubSettings(slot=SlotSettings(lets_go_by_itself=goes_at_expiry))
+async def home_where_nobody_collects(tmp_path, *, delete_when: DeleteWhen = DeleteWhen.AT_EXPIRY):
+    settings = HubSettings(slot=SlotSettings(delete_when=delete_when))
     world = World(tmp_path, FaultyDisk(random.Random(2)), settings=settings, query_every=6 * HOUR)
     world.utc = SettableUtc(world.loop)
     async with world:
@@ -117,7 +117,7 @@ async def test_a_clock_that_falls_back_while_the_hub_is_off_prolongs_by_that_tim
 
 
 async def test_a_clock_set_forward_lets_nobody_take_the_place_of_an_image_that_is_needed(tmp_path):
-    async with home_where_nobody_collects(tmp_path, goes_at_expiry=False) as world:
+    async with home_where_nobody_collects(tmp_path, delete_when=DeleteWhen.SPACE_IS_NEEDED) as world:
         stored = await store(world)
         world.utc.set_by += 20 * DAY
         assert (await world.head_end.offer(ANOTHER, OTHER)).code == "too-busy"

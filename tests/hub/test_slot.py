@@ -6,6 +6,7 @@ from hub.slot import (
     Accepted,
     Assignment,
     Candidate,
+    DeleteWhen,
     Expired,
     Fate,
     Joined,
@@ -28,10 +29,13 @@ OTHER_PPMID = Eui64.parse("00-DB-12-34-56-78-90-B4")
 TYPES = {GSME: "GSME", PPMID: "PPMID", HCALCS: "HCALCS", OTHER_PPMID: "PPMID"}
 
 
-def image(name: str, *devices: Eui64, request: str = "", size: int = 1000) -> Candidate:
+def image(
+    name: str, *devices: Eui64, request: str = "", size: int = 1000, force_replace: bool = False
+) -> Candidate:
     service = "11.4" if TYPES[devices[0]] == "PPMID" else "11.1"
     request = request or f"request-{name}"
-    return Candidate(name, size, tuple(Assignment(each, TYPES[each], request, service) for each in devices))
+    targets = tuple(Assignment(each, TYPES[each], request, service) for each in devices)
+    return Candidate(name, size, targets, force_replace)
 
 
 def slot_holding(candidate: Candidate, **settings) -> Slot:
@@ -113,12 +117,68 @@ def test_retention_counts_from_the_moment_the_image_was_complete():
 
 
 def test_a_slot_can_be_set_to_let_go_by_itself():
-    slot = slot_holding(image("a", PPMID), lets_go_by_itself=True)
+    slot = slot_holding(image("a", PPMID), delete_when=DeleteWhen.AT_EXPIRY)
     assert slot.timer() == 14 * DAY
     assert slot.tick(14 * DAY - 1) == []
     [expired] = slot.tick(14 * DAY)
     assert isinstance(expired, Expired)
     assert slot.held is None
+
+
+def test_an_image_that_is_never_deleted_outlasts_its_retention_while_somebody_waits():
+    slot = slot_holding(image("a", PPMID, OTHER_PPMID), delete_when=DeleteWhen.NEVER)
+    slot.conclude(PPMID, Fate.FINISHED)
+    assert slot.timer() is None
+    [refused] = slot.offer(image("b", HCALCS), now=400 * DAY)
+    assert isinstance(refused, Refused)
+    assert refused.code == "too-busy"
+    assert slot.retained_until() == 14 * DAY, "more than that was never promised"
+    slot.conclude(OTHER_PPMID, Fate.FAILED)
+    assert isinstance(slot.offer(image("b", HCALCS), now=400 * DAY)[0], Preempted)
+
+
+def test_a_gas_image_takes_the_place_even_of_one_that_is_never_deleted():
+    slot = slot_holding(image("a", PPMID), delete_when=DeleteWhen.NEVER)
+    preempted, accepted = slot.offer(image("g", GSME), now=400 * DAY)
+    assert isinstance(preempted, Preempted)
+    assert isinstance(accepted, Accepted)
+
+
+@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize(
+    ("held", "forced"), [(PPMID, HCALCS), (HCALCS, HCALCS), (GSME, GSME), (HCALCS, GSME)]
+)
+def test_a_forced_image_takes_the_place_of_one_of_its_own_or_lower_priority(held, forced, stage):
+    slot = Slot(SlotSettings())
+    slot.offer(image("a", held), now=0.0)
+    if stage is Stage.STORED:
+        slot.complete(now=0.0)
+    preempted, accepted = slot.offer(image("f", forced, force_replace=True), now=1.0)
+    assert isinstance(preempted, Preempted)
+    assert [each.device for each in preempted.unfinished] == [held]
+    assert isinstance(accepted, Accepted)
+    assert accepted.image.force_replace
+
+
+def test_no_force_takes_the_place_of_a_gas_image_but_another_gas_images():
+    slot = slot_holding(image("g", GSME))
+    [refused] = slot.offer(image("f", HCALCS, force_replace=True), now=1.0)
+    assert isinstance(refused, Refused)
+    assert refused.code == "too-busy"
+
+
+def test_force_can_be_ignored():
+    slot = slot_holding(image("a", HCALCS), honours_force_replace=False)
+    [refused] = slot.offer(image("f", HCALCS, force_replace=True), now=1.0)
+    assert isinstance(refused, Refused)
+    assert refused.code == "too-busy"
+
+
+def test_one_image_is_not_offered_now_with_and_now_without_force():
+    slot = slot_holding(image("a", HCALCS))
+    [refused] = slot.offer(image("a", HCALCS, request="again", force_replace=True), now=1.0)
+    assert isinstance(refused, Refused)
+    assert refused.code == "invalid-image"
 
 
 def test_equal_priority_keeps_the_waiting_image_by_default():

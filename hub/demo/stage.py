@@ -10,7 +10,7 @@ import asyncio
 import random
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from hub.flash import Flash
 from hub.house import coordinator_at
 from hub.hub import Bearings, Hub, HubSettings
 from hub.messages import Envelopes, HubState, JoinRequest, Response, TransferRequest
-from hub.mqtt import Mailbox, MailboxSettings
+from hub.mqtt import BrokerAddress, Mailbox, MailboxSettings
 from ota.eui64 import Eui64
 from ota.image import Header
 
@@ -117,6 +117,8 @@ class Stage:
 
     house: House
     mains: HubOnMains
+    state: Path
+    """Where the hub keeps what it must not forget."""
     hub_eui64: Eui64
     dsp: Dsp
     facts: Facts
@@ -245,10 +247,12 @@ async def open_stage(
     facts: Facts,
     supplier: Supplier,
     source_routing: bool = False,
+    wan: Callable[[BrokerAddress], AbstractAsyncContextManager[BrokerAddress]] = nullcontext,
 ) -> AsyncIterator[Stage]:
     """Start everything, in the order in which it is started on the bench, and stop it in reverse.
 
-    ``source_routing`` is as in `han.radio.RadioSettings`.
+    ``source_routing`` is as in `han.radio.RadioSettings`. ``wan`` is the hub's way to the broker: given where
+    that is, it opens and says where the hub finds it; by default there, without anything in between.
     """
     loop = asyncio.get_running_loop()
     utc = Utc(loop)
@@ -278,6 +282,7 @@ async def open_stage(
         state = folder / "state"
         state.mkdir(mode=0o700)
         bearings = Bearings.seeded(utc, facts, chance.dice("hub"))
+        reached = await stack.enter_async_context(wan(broker.address))
 
         async def open_hub() -> Hub:
             return await Hub.open(
@@ -286,7 +291,7 @@ async def open_stage(
                 ),
                 open_house=coordinator_at(radio, network, security, facts),
                 flash=Flash(RealDisk(state)),
-                mailbox=MailboxSettings.in_simulation(broker.address, "hub"),
+                mailbox=MailboxSettings.in_simulation(reached, "hub"),
                 bearings=bearings,
             )
 
@@ -342,6 +347,7 @@ async def open_stage(
         stage = Stage(
             house=house,
             mains=mains,
+            state=state,
             hub_eui64=hub_eui64,
             dsp=dsp,
             facts=facts,

@@ -33,7 +33,7 @@ from hub.alerts import UNKNOWN_VERSION, alert_id
 from hub.correspondence import Correspondence, Letter
 from hub.custody import Custody
 from hub.memory import PendingActivation, remember
-from hub.messages import ActivateRequest, ActivationOutcome, Alert, Envelopes
+from hub.messages import REMOVED, ActivateRequest, ActivationOutcome, Alert, Envelopes
 from hub.reckoning import Moment
 from ota.eui64 import Eui64
 
@@ -77,9 +77,35 @@ class Activation:
 
     def resume(self) -> None:
         """Send again what no device had acknowledged before the restart."""
+        known = {each.eui64 for each in self._custody.memory.devices}
         for pending in self._custody.memory.activations:
-            if not pending.is_sent:
+            if pending.device not in known:  # the power went just when it was removed
+                self.removed(pending.device)
+            elif not pending.is_sent:
                 self._send(pending)
+
+    def removed(self, device: Eui64) -> None:
+        """A device was struck off: nothing more will come of the commands that it has pending."""
+        self._correspondence.forget(device)
+        for pending in [each for each in self._custody.memory.activations if each.device == device]:
+            memory = self._custody.memory
+            alert = ActivationOutcome(
+                device=str(device),
+                file_version=UNKNOWN_VERSION,
+                code=REMOVED,
+                response=None,
+                at=self._now().at,
+                reason="the device was removed from this HAN before it told the outcome",
+                request_id=pending.request_id,
+                **self._envelopes.stamp(alert_id(self._hub, "CS06", pending.request_id, device, REMOVED)),
+            )
+            after = msgspec.structs.replace(
+                memory,
+                activations=tuple(each for each in memory.activations if each is not pending),
+                ended=remember(memory.ended, pending.request_id),
+            )
+            self._custody.owe(alert, after)
+            self._owed()
 
     def activate(self, request: ActivateRequest) -> Literal["sent", "repeated", "ended"]:
         """Send CS06 to a device, now or as soon as it can be reached.

@@ -331,6 +331,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(ge=1, description="So often it is asked before it counts as unreachable. No source."),
     ] = _QUESTIONS.attempts
+    read_version_message_within: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds that a PPMID or an HCALCS may take to answer CS08 before the attribute of"
+            " its OTA cluster is read instead, as of one that is too old for CS08. No source; with the"
+            " values above it stays below the minute that a head end waits for a hub."
+        ),
+    ] = _QUESTIONS.message_within
     mqtt: Annotated[MqttSection, Meta(description="The broker.")] = MqttSection()
     network: Annotated[
         NetworkSection,
@@ -408,7 +416,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 stubs=self.stub_clusters,
             ),
             questions=QuestionSettings(
-                answer_within=self.read_version_within, attempts=self.read_version_attempts
+                answer_within=self.read_version_within,
+                attempts=self.read_version_attempts,
+                message_within=self.read_version_message_within,
             ),
             progress_every=self.progress_every,
         )

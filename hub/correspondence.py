@@ -70,6 +70,12 @@ class Correspondence:
         self._when_delivered.pop((device, message), None)
         self._tunnels.withdraw(device, message)
 
+    def forget(self, device: Eui64) -> None:
+        """A device was struck off: its tunnel is gone, and nothing waits for it any more."""
+        for key in [each for each in self._when_delivered if each[0] == device]:
+            del self._when_delivered[key]
+        self._tunnels.forget(device)
+
     def receive(self, sender: Eui64, frame: ZclFrame) -> None:
         """Take a frame of the Tunnelling cluster from a device."""
         try:

@@ -19,6 +19,7 @@ from hub.activation import Activation
 from hub.custody import Custody
 from hub.devices import Devices
 from hub.house import House
+from hub.memory import KnownDevice
 from hub.messages import (
     VERBS,
     ActivateRequest,
@@ -41,10 +42,11 @@ from hub.messages import (
 )
 from hub.orders import Orders
 from hub.outbox import Outbox
-from hub.questions import Questions, Unanswered
+from hub.questions import Unanswered
 from hub.serving import Serving
 from hub.slot import Accepted, Expired, Held, Joined, Preempted, Refused, Stage
 from hub.transfers import Transfers
+from hub.version_reading import VersionReading
 from ota.eui64 import Eui64
 
 
@@ -52,6 +54,14 @@ class _JustAnId(msgspec.Struct):
     """What can be read of a request that is otherwise malformed."""
 
     id: str = ""
+
+
+class _Refusal(Exception):  # noqa: N818 - it names what happened
+    """Why a request is not for this hub to fulfil; ``code`` says it in the contract's words."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ class Staff:
     transfers: Transfers
     orders: Orders
     activation: Activation
-    questions: Questions
+    versions: VersionReading
     outbox: Outbox
     house: House
 
@@ -183,9 +193,10 @@ class Desk:
 
     def _objection(self, request: ActivateRequest) -> tuple[str, str] | None:
         """Pass the command on; or why it goes to no device, as code and words."""
-        device = self._staff.devices.find(Eui64.parse(request.device))
-        if device is None:
-            return "unknown-device", f"{request.device} was never admitted to this HAN"
+        try:
+            device = self._reachable(Eui64.parse(request.device))
+        except _Refusal as refusal:
+            return refusal.code, str(refusal)
         if device.device_type in {"PPMID", "IHD"}:
             return "unsupported-device-type", f"11.3 is not for a {device.device_type}"
         try:
@@ -245,6 +256,7 @@ class Desk:
             self._staff.devices.removed(device)
             self._staff.serving.removed(device)
             self._staff.transfers.removed(device)
+            self._staff.activation.removed(device)
         self._facts.say("hub", "request.remove", device=str(device), code=code, why=why)
         self._say(self._response("remove", request, code=code, reason=why))
 
@@ -261,19 +273,49 @@ class Desk:
 
     async def _read_version(self, request: ReadVersionRequest) -> None:
         device = Eui64.parse(request.device)
-        if self._staff.devices.find(device) is None:
-            why = f"{device} was never admitted to this HAN"
-            self._say(self._response("read-version", request, code="unknown-device", reason=why))
-            return
         try:
-            version = await self._staff.questions.version(device)
-        except Unanswered as error:
-            self._facts.say("hub", "request.refused", verb="read-version", device=str(device), why=str(error))
-            self._say(self._response("read-version", request, code=error.code, reason=str(error)))
+            reading = await self._staff.versions.read(self._reachable(device), bytes.fromhex(request.gbcs))
+        except (_Refusal, Unanswered) as error:
+            self._refuse_reading(request, error.code, str(error))
             return
-        self._staff.devices.runs(device, version)
-        self._facts.say("hub", "version.read", device=str(device), version=f"{version:08X}")
-        self._say(self._response("read-version", request, more={"file_version": f"{version:08X}"}))
+        except TheirError as error:
+            self._refuse_reading(request, "malformed", str(error))
+            return
+        more = {"source": reading.source, "gbcs": reading.gbcs.hex()}
+        if reading.version is None:
+            self._refuse_reading(
+                request, "refused", "the device answers that it cannot read its version", more
+            )
+            return
+        version = f"{reading.version:08X}"
+        self._staff.devices.runs(device, reading.version)
+        self._facts.say("hub", "version.read", device=str(device), version=version, source=reading.source)
+        self._say(self._response("read-version", request, more={"file_version": version, **more}))
+
+    def _refuse_reading(
+        self,
+        request: ReadVersionRequest,
+        code: str,
+        why: str,
+        more: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        self._facts.say("hub", "request.refused", verb="read-version", device=request.device, why=why)
+        self._say(self._response("read-version", request, code=code, reason=why, more=more))
+
+    def _reachable(self, device: Eui64) -> KnownDevice:
+        """The device, if a command can reach it.
+
+        Raises:
+            _Refusal: if it was never admitted, was removed, or has left.
+        """
+        known = self._staff.devices.find(device)
+        if known is None:
+            gone = device in self._staff.custody.memory.removed
+            why = "was removed from this HAN" if gone else "was never admitted to this HAN"
+            raise _Refusal("unknown-device", f"{device} {why}: join it first")
+        if known.state == "left":
+            raise _Refusal("unreachable", f"{device} has left this HAN: let it come back, or join it anew")
+        return known
 
     def _in_its_own_time(self, request: Message, work: Coroutine[Any, Any, None]) -> None:
         """Do what waits for a device beside the other requests; the same request again changes nothing."""

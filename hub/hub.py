@@ -41,6 +41,7 @@ from hub.steady import SteadySettings
 from hub.terms import Terms
 from hub.transfers import Transfers
 from hub.tunnels import TunnelSettings
+from hub.version_reading import VersionReading
 from ota.eui64 import Eui64
 from ota.server import ServerSettings
 
@@ -172,7 +173,7 @@ class Hub:
             self._transfers,
             self._orders,
             self._activation,
-            self._questions,
+            VersionReading(settings.questions, self._correspondence, self._questions),
             self._outbox,
             house,
         )

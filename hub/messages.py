@@ -205,12 +205,17 @@ class ActivateRequest(Message, frozen=True, kw_only=True):
 
 
 class ReadVersionRequest(Message, frozen=True, kw_only=True):
-    """Read the device's firmware version (SR 11.2); answered by a Response with ``file_version``."""
+    """Read the device's firmware version (SR 11.2); answered by a Response with ``file_version``.
+
+    With ``gbcs`` the device is asked by that message first, and the Response brings what it answered.
+    """
 
     TOPIC = "request/read-version"
 
     request_id: Id
     device: Device
+    gbcs: Hex = ""
+    """The CS08 command in hex, with the MAC of the ACB; for a PPMID or an HCALCS."""
 
 
 # --- responses: hub to head end ---
@@ -303,6 +308,10 @@ class Response(Message, frozen=True, kw_only=True):
     devices: tuple[DeviceEntry, ...] = ()
     terms: Terms | None = None
     file_version: Version | None = None
+    source: Literal["", "CS08", "OTA"] = ""
+    """Where a version comes from: the device's own message, or the attribute that the hub has read."""
+    gbcs: Hex = ""
+    """The device's answer in hex, where it came in a GBCS message."""
 
 
 # --- the image ---
@@ -438,7 +447,9 @@ class ActivationOutcome(Alert, frozen=True, kw_only=True):
 
     Code "CS06" is its answer: response 0 to 3; None means accepted, to be executed later, or, to a command
     that cancels, that nothing is pending now. Code "0x8F66" (response 0) or "0x8F67" (1 to 3) is the alert by
-    which it tells later how a future-dated command went.
+    which it tells later how a future-dated command went. Code
+    "removed" is the hub's own word, without a message: the device was removed from the HAN before it told the
+    outcome, and will not tell it any more.
     """
 
     TOPIC = "alert/activation"
@@ -469,6 +480,9 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     )
 } | {f"response/{verb}": Response for verb in VERBS}
 """Topic below the hub's root -> what its payload is."""
+
+REMOVED: Final = "removed"
+"""Code of an ActivationOutcome that no device tells: see there."""
 
 M = TypeVar("M", bound=Message)
 

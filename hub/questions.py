@@ -35,10 +35,18 @@ class Unanswered(Exception):  # noqa: N818 - it names what happened
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionSettings:
-    """Times in seconds."""
+    """Times in seconds.
+
+    Attributes:
+        answer_within: for an attribute of a cluster.
+        attempts: so often an attribute is asked for.
+        message_within: for the answer to CS08. A device that does not know the message keeps silent; all of
+            it together stays below the minute that a head end waits for a hub.
+    """
 
     answer_within: float = 10.0
     attempts: int = 3
+    message_within: float = 20.0
 
 
 class Questions:

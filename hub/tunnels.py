@@ -109,6 +109,10 @@ class Tunnels:
         if message in end.waiting:
             end.waiting.remove(message)
 
+    def forget(self, peer: Eui64) -> None:
+        """The device is gone for good: so are its tunnel and whatever waits for it."""
+        self._ends.pop(peer, None)
+
     def receive(self, peer: Eui64, command: TunnelCommand, sequence: int, now: float) -> None:
         """Take a command of the Tunnelling cluster from a device."""
         end = self._end(peer)

@@ -215,8 +215,10 @@ _PLACES = {
 def _with_certificates(settings: DspSettings, config: DspConfig) -> DspSettings:
     if config.parties is None:
         return settings
-    keys = read_parties(Path(config.parties), Purpose.SIGNING)
-    return dataclasses.replace(settings, trust=dataclasses.replace(settings.trust, keys=keys))
+    keys, agreement = (read_parties(Path(config.parties), each) for each in Purpose)
+    return dataclasses.replace(
+        settings, trust=dataclasses.replace(settings.trust, keys=keys, agreement=agreement)
+    )
 
 
 def _door(config: DspConfig) -> DoorSettings:

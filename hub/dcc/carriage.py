@@ -305,7 +305,9 @@ class CommandCarriage(_Carriage):
             return Finished(happening=Happening.DELIVERED, reason=response.reason)
         if response.file_version is None:
             return Finished(happening=Happening.UNREACHABLE, reason="the hub's answer names no version")
-        return Finished(happening=Happening.VERSION_READ, file_version=response.file_version)
+        source = {"CS08": "by CS08", "OTA": "from the OTA cluster's attribute"}.get(response.source, "")
+        reason = ", ".join(filter(None, (source, response.reason)))
+        return Finished(happening=Happening.VERSION_READ, reason=reason, file_version=response.file_version)
 
     def _ask(self) -> None:
         self._out.append(SendCommand(self._round))

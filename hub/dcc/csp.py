@@ -16,7 +16,7 @@ import msgspec
 
 from han.clock import Utc
 from han.facts import Facts
-from han.gbcs.messages import activate_firmware
+from han.gbcs.messages import activate_firmware, read_firmware_version
 from han.gbcs.payloads import ActivateFirmwareCommand
 from hub.dcc.carriage import (
     CarriageSettings,
@@ -32,7 +32,8 @@ from hub.dcc.carriage import (
 from hub.dcc.controls import Service
 from hub.dcc.delivery import DELIVERY, Delivery
 from hub.dcc.post import Post
-from hub.dcc.records import Errand, KeptRequest, Notice
+from hub.dcc.proof import Belief, Trust, examine_reading
+from hub.dcc.records import Errand, KeptRequest, Notice, Part, StoryLine
 from hub.dcc.store import Change, Store
 from hub.dcc.wait import Alarm
 from hub.errors import OurError
@@ -52,6 +53,8 @@ from hub.messages import (
 from ota.eui64 import Eui64
 from ota.gbcs_image import replaces
 
+_ANSWERS_CS08 = frozenset({"PPMID", "HCALCS"})
+
 _Carriage = ImageCarriage | CommandCarriage
 
 
@@ -62,6 +65,7 @@ class Csp:
         post: our place at the broker.
         store: where errands, images and attempts are kept.
         settings: the model of the WAN.
+        trust: by whose keys the answers of devices are checked.
         envelopes: ids, times and sequence numbers for what is sent.
         utc: the one clock.
         facts: where "csp.offered", "csp.chunk", "csp.postponed" and "csp.finished" are said.
@@ -73,6 +77,7 @@ class Csp:
         post: Post,
         store: Store,
         settings: CarriageSettings,
+        trust: Trust,
         *,
         envelopes: Envelopes,
         utc: Utc,
@@ -82,6 +87,7 @@ class Csp:
         self._post = post
         self._store = store
         self._settings = settings
+        self._trust = trust
         self._envelopes = envelopes
         self._utc = utc
         self._facts = facts
@@ -124,11 +130,48 @@ class Csp:
             if carriage.errand.hub != hub or not _concerns(message, carriage.errand):
                 continue
             if isinstance(message, Response):
-                carriage.receive_response(message, now)
+                believed = self._believed(carriage.errand, message)
+                if believed is None:
+                    continue
+                carriage.receive_response(believed, now)
             elif isinstance(carriage, ImageCarriage):
                 carriage.receive_wanted(message, now)
             self._absorb(carriage)
         self._alarm.ring()
+
+    def _believed(self, errand: Errand, response: Response) -> Response | None:
+        """The answer, marked if it cannot be verified; None, after telling of it, if it does not hold."""
+        if not response.gbcs:
+            return response
+        request, part = self._asked(errand)
+        finding = examine_reading(response, part.device, request.originator_counter, self._trust)
+        if finding.belief is Belief.PROVEN:
+            return response
+        if finding.belief is Belief.UNVERIFIED:
+            return msgspec.structs.replace(response, reason=f"unverified: {finding.why}")
+        self._facts.say(
+            "dsp",
+            "alert.refused",
+            kind=f"response/{response.verb}",
+            code=response.source,
+            device=str(part.device),
+            hub=str(errand.hub),
+            id=response.id,
+            why=finding.why,
+            gbcs=response.gbcs,
+        )
+        with self._store.change() as change:
+            change.story.tell(
+                StoryLine(
+                    request_id=errand.request_id,
+                    device=part.device,
+                    at=self._utc.seconds(),
+                    event="answer refused",
+                    code=response.source,
+                    text=finding.why,
+                )
+            )
+        return None
 
     def hub_appeared(self, hub: Eui64) -> None:
         """A hub came (back) to the network: try its errands at once."""
@@ -221,23 +264,27 @@ class Csp:
         )
 
     def _command(self, errand: Errand, message_id: str) -> ActivateRequest | ReadVersionRequest:
-        request, device = self._asked(errand)
+        request, part = self._asked(errand)
         stamp = self._envelopes.stamp(message_id)
+        device, counter = part.device, request.originator_counter
+        assert counter is not None
         if errand.service is Service.READ_FIRMWARE_VERSION:
-            return ReadVersionRequest(request_id=errand.request_id, device=device, **stamp)
+            # A meter answers other messages (ECS52, GCS38), which are no business of this stub.
+            by_message = part.device_type in _ANSWERS_CS08
+            gbcs = read_firmware_version(device, counter).to_bytes().hex() if by_message else ""
+            return ReadVersionRequest(request_id=errand.request_id, device=str(device), gbcs=gbcs, **stamp)
         assert request.image_hash is not None
-        assert request.originator_counter is not None
         when = request.execution_time
         command = ActivateFirmwareCommand(
             bytes.fromhex(request.image_hash),
-            request.originator_counter,
+            counter,
             None if when is None else datetime.fromtimestamp(when, UTC),
         )
         # The Supplier signs its pre-command, the ACB puts the MAC to it: both are lab parties in this stub.
-        message = activate_firmware(Eui64.parse(device), command).to_bytes()
-        return ActivateRequest(request_id=errand.request_id, device=device, gbcs=message.hex(), **stamp)
+        message = activate_firmware(device, command).to_bytes()
+        return ActivateRequest(request_id=errand.request_id, device=str(device), gbcs=message.hex(), **stamp)
 
-    def _asked(self, errand: Errand) -> tuple[KeptRequest, str]:
+    def _asked(self, errand: Errand) -> tuple[KeptRequest, Part]:
         with self._store.change() as change:
             request = change.requests.get(errand.request_id)
             parts = change.parts.of(errand.request_id)
@@ -245,7 +292,7 @@ class Csp:
             raise OurError(
                 f"errand {errand.errand_id} belongs to no request: the database has been tampered with"
             )
-        return request, str(parts[0].device)
+        return request, parts[0]
 
     def _postpone(self, errand: Errand, said: Postponed) -> None:
         with self._store.change() as change:

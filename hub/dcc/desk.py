@@ -13,6 +13,7 @@ from hub.dcc.requests import (
     ActivateFirmware,
     BadRequestError,
     DspResponse,
+    ReadFirmwareVersion,
     ServiceRequest,
     Situation,
     UpdateFirmware,
@@ -120,6 +121,8 @@ class Desk:
         now: float,
     ) -> None:
         activation = request if isinstance(request, ActivateFirmware) else None
+        # The ACB's CS08 and the Supplier's CS06 share a counter: all that is asked of it is to grow.
+        is_counted = activation is not None or isinstance(request, ReadFirmwareVersion)
         when = None
         if activation is not None:
             when = CANCEL if activation.cancels else activation.execution_time
@@ -135,9 +138,9 @@ class Desk:
                 version=None if file is None else file.version,
                 image_hash=image_hash if activation is None else activation.manufacturer_image_hash.hex(),
                 execution_time=None if when is None else when.timestamp(),
-                originator_counter=None
-                if activation is None
-                else change.requests.next_number("originator", int(now - _YEAR_2000)),
+                originator_counter=change.requests.next_number("originator", int(now - _YEAR_2000))
+                if is_counted
+                else None,
             )
         )
         change.story.tell(

@@ -94,6 +94,7 @@ class Dsp:
             post,
             store,
             settings.carriage,
+            settings.trust,
             envelopes=self._envelopes,
             utc=utc,
             facts=facts,

@@ -22,6 +22,7 @@ from hub.dcc.settings import DspSettings
 from hub.dcc.store import Change
 from hub.messages import (
     MESSAGES,
+    REMOVED,
     ActivationOutcome,
     Alert,
     FirmwareTransferAlert,
@@ -230,13 +231,15 @@ class _Entry:
         ]
         request = self.change.requests.get(alert.request_id)
         happening: Happening | None
-        if alert.response is None:
+        if alert.code == REMOVED:
+            happening = Happening.REMOVED
+        elif alert.response is None:
             cancels = request is not None and request.cancels
             happening = Happening.CANCELLATION_ACCEPTED if cancels else Happening.SCHEDULED
         else:
             happening = _ACTIVATION.get(alert.response)
         self._alert(alert, parts, happening, "activation outcome")
-        if request is not None and parts and happening is not None:
+        if request is not None and parts and happening not in {None, Happening.REMOVED}:
             self._replaced(request, device, hub)
         if happening is not Happening.ACTIVATED:
             return

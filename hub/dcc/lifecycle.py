@@ -47,6 +47,7 @@ class Result(StrEnum):
     CANCELLATION_ACCEPTED = "cancellation accepted"
     VERSION_READ = "version read"
     UNREACHABLE = "device not reached"
+    REMOVED = "device removed"
     NO_OUTCOME = "no outcome reported"
 
     @property
@@ -83,6 +84,7 @@ class Happening(Enum):
     SCHEDULED = "scheduled"
     CANCELLATION_ACCEPTED = "cancellation accepted"
     REPLACED = "replaced"
+    REMOVED = "removed"
     VERSION_READ = "version read"
     UNREACHABLE = "unreachable"
     TIME_UP = "time up"
@@ -106,6 +108,7 @@ _ANSWERED: Mapping[Happening, Next] = {
     Happening.SCHEDULED: Stage.SCHEDULED,
     Happening.CANCELLATION_ACCEPTED: Result.CANCELLATION_ACCEPTED,
     Happening.REPLACED: Result.CANCELLED,
+    Happening.REMOVED: Result.REMOVED,
     **_ACTIVATION,
 }
 """What a device makes of a command, or of a later one that takes its place."""
@@ -166,6 +169,7 @@ TRANSITIONS: Mapping[Service | Milestone, Table] = {
         },
         Stage.SCHEDULED: {
             Happening.REPLACED: Result.CANCELLED,
+            Happening.REMOVED: Result.REMOVED,
             Happening.TIME_UP: Result.NO_OUTCOME,
             **_ACTIVATION,
         },

@@ -18,14 +18,16 @@ from han.gbcs import payloads
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import Payload, payload_of
 from han.gbcs.parties import ACCESS_CONTROL_BROKER, SUPPLIER, lab_party
-from han.gbcs.protection import is_signed_by
+from han.gbcs.protection import has_mac_of, is_signed_by
 from han.gbcs.receipt import ReceiptAlert
 from hub.messages import (
+    REMOVED,
     ActivationOutcome,
     Alert,
     FirmwareTransferAlert,
     FirmwareVerificationAlert,
     PpmidActivationAlert,
+    Response,
 )
 from ota.eui64 import Eui64
 
@@ -56,12 +58,14 @@ class Trust:
     Attributes:
         keys: the signing keys of the parties; None takes those of the lab, which are made from the EUI-64 for
             everybody to see and so prove that a message is whole, not who sent it.
+        agreement: likewise the key agreement keys, which give the MAC of an answer to CS08.
         is_required: refuse what cannot be checked, for want of a message, of a key, or of a lab key behind
             it. Otherwise it is accepted as unverified. What contradicts itself or a key that was given is
             refused in any case.
     """
 
     keys: Mapping[Eui64, EllipticCurvePublicKey] | None = None
+    agreement: Mapping[Eui64, EllipticCurvePublicKey] | None = None
     is_required: bool = True
 
 
@@ -74,6 +78,8 @@ def examine(alert: Alert, hub: Eui64, counter: int | None, trust: Trust) -> Find
         counter: of the CS06 command that an activation outcome answers, None if that is not known here.
         trust: see Trust.
     """
+    if isinstance(alert, ActivationOutcome) and alert.code == REMOVED and not alert.gbcs:
+        return PROVEN  # the hub speaks for itself, and no device could say it
     if not alert.gbcs:
         return _uncheckable(trust, "no GBCS message came with it")
     try:
@@ -83,6 +89,42 @@ def examine(alert: Alert, hub: Eui64, counter: int | None, trust: Trust) -> Find
         return Finding(Belief.REFUSED, f"its GBCS message cannot be read: {error}")
     problem = _misdirected(alert, hub, message) or _contradiction(alert, message, said, counter)
     return _signed(message, trust) if problem is None else Finding(Belief.REFUSED, problem)
+
+
+def examine_reading(response: Response, device: Eui64, counter: int | None, trust: Trust) -> Finding:
+    """Examine the CS08 answer that a hub's response to an 11.2 brings: its MAC, its parties, its version."""
+    try:
+        message = Envelope.parse(bytes.fromhex(response.gbcs))
+        said = payload_of(message)
+    except TheirError as error:
+        return Finding(Belief.REFUSED, f"its GBCS message cannot be read: {error}")
+    if not isinstance(said, payloads.ReadFirmwareVersionResponse):
+        return Finding(Belief.REFUSED, f"its GBCS message {message.code:#06x} is of another kind")
+    read = None if said.file_version is None else f"{said.file_version:08X}"
+    for what, in_message, expected in (
+        ("originator", message.originator, device),
+        ("recipient", message.recipient, ACCESS_CONTROL_BROKER),
+        ("counter", message.counter, counter),
+        ("version", read, response.file_version if response.ok else None),
+    ):
+        if in_message != expected:
+            return Finding(Belief.REFUSED, f"{what}: its GBCS message says {in_message}, not {expected}")
+    return _authentic(message, trust)
+
+
+def _authentic(message: Envelope, trust: Trust) -> Finding:
+    """Whether its MAC is right: the key is agreed between the sender and the ACB, who is of the lab."""
+    sender, own = message.originator, lab_party(ACCESS_CONTROL_BROKER).agreement
+    if trust.agreement is None:
+        if has_mac_of(message, own, lab_party(sender).agreement.public_key()):
+            return PROVEN
+        return _uncheckable(trust, f"the MAC is missing, or not by the lab's key of {sender}")
+    key = trust.agreement.get(sender)
+    if key is None:
+        return _uncheckable(trust, f"there is no certificate of {sender} to check its MAC by")
+    if has_mac_of(message, own, key):
+        return PROVEN
+    return Finding(Belief.REFUSED, f"the MAC is missing, or not that of {sender}")
 
 
 def _signed(message: Envelope, trust: Trust) -> Finding:

@@ -19,6 +19,7 @@ from han.gbcs.envelope import Envelope
 from han.gbcs.messages import (
     firmware_activated,
     firmware_transfer,
+    firmware_version_read,
     future_dated_alert,
     payload_of,
     ppmid_activation,
@@ -420,7 +421,13 @@ class Hub:
         if version is None:
             self._answer("read-version", command, ok=False, code="unreachable", reason="no answer")
         else:
-            self._answer("read-version", command, ok=True, file_version=version)
+            source = {"source": "OTA"}
+            if command.gbcs:
+                sent = Envelope.parse(bytes.fromhex(command.gbcs))
+                told = payloads.ReadFirmwareVersionResponse(int(version, 16))
+                answer = self.spoil(firmware_version_read(sent, told))
+                source = {"source": "CS08", "gbcs": answer.to_bytes().hex()}
+            self._answer("read-version", command, ok=True, file_version=version, **source)
 
 
 FAST = DspSettings(carriage=CarriageSettings(chunk_size=400, octets_per_second=1000.0, latency=0.1))

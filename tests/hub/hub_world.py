@@ -27,6 +27,7 @@ from han.gbcs.envelope import Envelope
 from han.gbcs.messages import (
     activate_firmware,
     firmware_activated,
+    firmware_version_read,
     future_dated_alert,
     payload_of,
     ppmid_activation,
@@ -40,6 +41,8 @@ from han.gbcs.payloads import (
     ActivateImageResponseCode,
     ActivationOutcome,
     FirmwareActivationAlert,
+    ReadFirmwareVersionCommand,
+    ReadFirmwareVersionResponse,
 )
 from han.zcl import (
     OTA_CLUSTER,
@@ -159,6 +162,7 @@ class Device:
         self.is_asleep = False
         self.dice = random.Random(int(eui64))
         self.counter = 0
+        self.can_read_version = True
         self.tunnel: int | None = None
         self.dated: asyncio.TimerHandle | None = None
         self.settings = ClientSettings(
@@ -237,6 +241,11 @@ class Device:
         message = Envelope.parse(data)
         require_protected_command(message, self.eui64)
         command = payload_of(message)
+        if isinstance(command, ReadFirmwareVersionCommand):
+            if not self.is_silent:
+                version = self.version if self.can_read_version else None
+                self.tell(firmware_version_read(message, ReadFirmwareVersionResponse(version)).to_bytes())
+            return
         assert isinstance(command, ActivateFirmwareCommand)
         if self.dated is not None:
             self.dated.cancel()

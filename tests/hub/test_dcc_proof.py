@@ -11,12 +11,14 @@ import msgspec
 import pytest
 from dcc_world import (
     FAST,
+    GSME,
     HASH,
     HCALCS,
     HUB,
     NEW,
     OTHER_HUB,
     PPMID,
+    World,
     only,
     upgrade_file,
     world,
@@ -27,9 +29,9 @@ from han.gbcs.parties import ACCESS_CONTROL_BROKER, SUPPLIER, Purpose, lab_party
 from han.gbcs.protection import signed
 from hub.dcc.lifecycle import Result
 from hub.dcc.proof import Belief, Trust, examine
-from hub.dcc.requests import ActivateFirmware, UpdateFirmware, UpdatePpmidFirmware
+from hub.dcc.requests import ActivateFirmware, ReadFirmwareVersion, UpdateFirmware, UpdatePpmidFirmware
 from hub.errors import OurError
-from hub.messages import Alert, PpmidActivationAlert, encode, open_message, topic_of
+from hub.messages import ActivationOutcome, Alert, PpmidActivationAlert, encode, open_message, topic_of
 from hub.parties import AUTHORITY_FILE, read_parties, write_parties
 from ota.eui64 import Eui64
 
@@ -207,6 +209,100 @@ async def test_a_device_with_keys_of_its_own_counts_as_unverified_where_that_is_
         received = w.said("alert.received")
         assert all("not by the lab's key" in fact.unverified for fact in received)
         assert len(received) == 2
+
+
+# --- 11.2 by CS08 ----------------------------------------------------------------------------------------
+
+
+READ = ReadFirmwareVersion(device=PPMID)
+
+
+def lines(w: World, request_id: str) -> list[tuple[str, str]]:
+    return [(line.event, line.text) for line in w.dsp.story(request_id)]
+
+
+async def test_a_version_read_by_cs08_is_proven_by_its_mac_and_says_where_it_comes_from():
+    async with world() as w:
+        w.hub.versions = {str(PPMID): NEW, str(GSME): NEW}
+        response, outcome = await w.run(READ)
+        assert only(outcome) is Result.VERSION_READ
+        assert ("Communications Hub: version read", "by CS08") in lines(w, response.request_id)
+        response, outcome = await w.run(ReadFirmwareVersion(device=GSME))
+        assert only(outcome) is Result.VERSION_READ
+        assert w.hub.commands[1].gbcs == "", "a meter has no CS08"
+        told = ("Communications Hub: version read", "from the OTA cluster's attribute")
+        assert told in lines(w, response.request_id)
+        assert [fact.why for fact in w.said("csp.finished")] == [
+            "by CS08",
+            "from the OTA cluster's attribute",
+        ]
+
+
+async def test_the_counters_of_cs08_and_cs06_only_grow():
+    async with world() as w:
+        w.hub.versions = {str(PPMID): NEW}
+        for _ in range(3):
+            await w.run(READ)
+            await w.run(ActivateFirmware(device=HCALCS, manufacturer_image_hash=HASH))
+        counters = [Envelope.parse(bytes.fromhex(each.gbcs)).counter for each in w.hub.commands]
+        assert counters == sorted(set(counters))
+        assert len(counters) == 6
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda m: replace(m, mac=bytes(12)), "the MAC is missing, or not by the lab's key"),
+        (lambda m: replace(m, mac=None), "the MAC is missing"),
+        (lambda m: replace(m, originator=HCALCS), "originator"),
+        (lambda m: replace(m, recipient=SUPPLIER), "recipient"),
+        (lambda m: replace(m, counter=m.counter - 1), "counter"),
+        (lambda m: replace(m, payload=m.payload.replace(bytes.fromhex(NEW), bytes(4))), "version"),
+        (lambda m: replace(m, kind=MessageKind.COMMAND), "cannot be read"),
+    ],
+)
+async def test_an_answer_to_cs08_that_does_not_hold_is_told_and_another_is_waited_for(spoil, why):
+    async with world() as w:
+        w.hub.versions = {str(PPMID): NEW}
+        w.hub.spoil = spoil
+        response = await w.dsp.submit(READ)
+        await asyncio.sleep(30)
+        assert only(w.dsp.outcome(response.request_id)) is None
+        assert any(event == "answer refused" and why in text for event, text in lines(w, response.request_id))
+        assert why in w.said("alert.refused")[0].why
+        assert w.dsp.devices()[PPMID].version == "01000000"
+        w.hub.spoil = lambda message: message
+        assert only(await w.dsp.finished(response.request_id)) is Result.VERSION_READ
+        assert w.dsp.devices()[PPMID].version == NEW
+
+
+async def test_an_answer_under_a_key_that_nobody_knows_counts_only_as_unverified(tmp_path):
+    for is_required, result in ((True, None), (False, Result.VERSION_READ)):
+        async with world(replace(FAST, trust=Trust(agreement={}, is_required=is_required))) as w:
+            w.hub.versions = {str(PPMID): NEW}
+            response = await w.dsp.submit(READ)
+            await asyncio.sleep(30)
+            assert only(w.dsp.outcome(response.request_id)) is result
+            assert any("no certificate of" in text for _, text in lines(w, response.request_id))
+
+
+async def test_an_11_3_for_a_device_that_was_removed_ends_so():
+    async with world() as w:
+        w.hub.activation_response = None
+        response = await w.dsp.submit(ActivateFirmware(device=HCALCS, manufacturer_image_hash=HASH))
+        await asyncio.sleep(5)
+        w.hub.say(
+            ActivationOutcome(
+                device=str(HCALCS),
+                file_version="FFFFFFFF",
+                code="removed",
+                response=None,
+                at=0.0,
+                request_id=response.request_id,
+                **w.hub.envelopes.stamp("removed"),
+            )
+        )
+        assert only(await w.dsp.finished(response.request_id)) is Result.REMOVED
 
 
 def test_certificates_come_back_as_they_were_written(tmp_path):

@@ -282,6 +282,14 @@ class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             " a password; see SECURITY.md."
         ),
     ] = ""
+    waits: Annotated[
+        bool,
+        Meta(
+            description="Whether a hub that starts while its broker is away serves its house and waits,"
+            " as it does when that goes away later. The default ends with advice: a first start mostly"
+            " meets a wrong address. Say true where a power cut may come in an outage of the network."
+        ),
+    ] = False
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -217,7 +217,8 @@ class Hub:
         """Talk to the broker and serve the house until cancelled.
 
         Raises:
-            BrokerError: if the broker is not there at the start; later the hub waits for it.
+            BrokerError: if the broker is not there at the start, unless the mailbox is set to wait for it;
+                later the hub waits in any case.
             FlashError: if the disk refuses.
         """
         try:
@@ -255,7 +256,7 @@ class Hub:
         self._refusal.set_result(refusal)
 
     async def ready(self) -> None:
-        """Return when the hub is at the broker."""
+        """Return when the hub is at the broker, or serves its house while it waits for that."""
         await self._ready.wait()
 
     async def close(self) -> None:

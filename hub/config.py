@@ -19,7 +19,15 @@ from hub.config_ota import OtaSection
 from hub.energy_service import EnergyServiceSettings
 from hub.hub import HubSettings
 from hub.questions import QuestionSettings
-from hub.slot import DAY, MINIMUM_RETENTION, DeleteWhen, KeepTheWaiting, LatestWins, SlotSettings
+from hub.slot import (
+    DAY,
+    MINIMUM_RETENTION,
+    WITHDRAWN_RETENTION,
+    DeleteWhen,
+    KeepTheWaiting,
+    LatestWins,
+    SlotSettings,
+)
 from hub.steady import SteadySettings
 from hub.tunnels import TunnelSettings
 from ota.status import Status
@@ -70,6 +78,15 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             " arrived whole. SECMP0007 asks for two weeks at least; what comes after is free.",
         ),
     ] = 14.0
+    retention_policy: Annotated[
+        Literal["adopted", "withdrawn"],
+        Meta(
+            description='What SECMP0007 adopted: flash for retention_days. "withdrawn" is what its working'
+            " group had before and withdrew in 2020, since memory is not feasible: one week in flash, then"
+            " in memory until the hub restarts or another image wants the place; retention_days and"
+            " delete_when do not count then. For seeing what it costs: gbhan retention."
+        ),
+    ] = "adopted"
     shorter_retention: Annotated[
         str,
         Meta(
@@ -115,10 +132,12 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"[slot] retention_days = {self.retention_days:g} is less than the two weeks of SECMP0007:"
                 f' give at least {MINIMUM_RETENTION / DAY:g}, or say shorter_retention = "{_SHORTER}"'
             )
+        is_withdrawn = self.retention_policy == "withdrawn"
         return SlotSettings(
             capacity=_octets(self.capacity),
             esme_capacity=None if self.esme_capacity is None else _octets(self.esme_capacity),
-            retention=self.retention_days * DAY,
+            retention=WITHDRAWN_RETENTION if is_withdrawn else self.retention_days * DAY,
+            then_in_memory=is_withdrawn,
             delete_when=DeleteWhen(self.delete_when),
             equal_priority=LatestWins() if self.equal_priority == "latest" else KeepTheWaiting(),
             honours_force_replace=self.force_replace == "honour",

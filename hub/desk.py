@@ -44,7 +44,7 @@ from hub.orders import Orders
 from hub.outbox import Outbox
 from hub.questions import Unanswered
 from hub.serving import Serving
-from hub.slot import Accepted, Expired, Held, Joined, Preempted, Refused, Stage
+from hub.slot import Accepted, Expired, Held, Joined, Lost, MovedToMemory, Preempted, Refused, Stage
 from hub.transfers import Transfers
 from hub.version_reading import VersionReading
 from ota.eui64 import Eui64
@@ -170,7 +170,7 @@ class Desk:
                     if image.stage is Stage.STORED and added:
                         staff.serving.offer(image, added)
                     self._say(self._response("offer", offer), staff.custody.stand(offer.image_id))
-                case Expired():
+                case Expired() | MovedToMemory() | Lost():
                     pass
         self._changed()
 

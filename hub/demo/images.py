@@ -56,7 +56,7 @@ class UpgradeFile:
 
 
 class Supplier:
-    """Who authorises the images of HCALCS and GSME. Its key is made from the seed and is no secret."""
+    """Who authorises the images of ESME, GSME and HCALCS. Its key is made from the seed and is no secret."""
 
     def __init__(self, seed: int) -> None:
         self._key: EllipticCurvePrivateKey = derive_private_key(

@@ -28,6 +28,7 @@ from hub.energy_service import EPOCH, EnergyService, EnergyServiceSettings
 from hub.errors import SurroundingsError
 from hub.flash import Flash, FlashError
 from hub.house import Ears, House, OpenHouse
+from hub.limits import Limits
 from hub.line import Line
 from hub.messages import Envelopes, HubState
 from hub.mqtt import Mailbox, MailboxSettings, Will
@@ -62,6 +63,9 @@ class HubSettings:
     """On what terms single devices are served; what is said on the running hub wins over it."""
     progress_every: float = 5.0
     """Seconds between two reports of one device's progress."""
+    limits: Limits = field(default_factory=Limits)
+    predates_secmp0007: bool = False
+    """Whether the hub's own firmware is older: it takes no image for a PPMID or an HCALCS, sends no CCS08."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,9 @@ class Hub:
         self.custody = Custody(
             flash,
             settings.slot,
+            limits=settings.limits,
             steady=settings.steady,
+            predates_secmp0007=settings.predates_secmp0007,
             hub=self.eui64,
             facts=self._facts,
             envelopes=self._envelopes,

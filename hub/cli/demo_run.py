@@ -177,7 +177,7 @@ def _summary(report: Report, places: Places) -> Iterator[str]:
     yield ""
     yield (
         f"{virtual_time(report.virtual_seconds).strip()} of virtual time in {report.wall_seconds:.1f} s:"
-        f" {len(report.requests)} requests, {len(report.requests) - good} of them discarded,"
+        f" {len(report.requests)} requests, {good} of them well ended,"
         f" {len(report.alerts)} alerts, {len(report.preemptions)} images gone, {report.frames} frames."
     )
     for row in report.rebuilt:

@@ -68,7 +68,7 @@ class Csp:
         trust: by whose keys the answers of devices are checked.
         envelopes: ids, times and sequence numbers for what is sent.
         utc: the one clock.
-        facts: where "csp.offered", "csp.chunk", "csp.postponed" and "csp.finished" are said.
+        facts: where "csp.asked", "csp.chunk", "csp.answered", "csp.postponed" and "csp.finished" are said.
         on_notice: takes each delivery notice; called once an errand is finished in the store.
     """
 
@@ -145,6 +145,16 @@ class Csp:
             return response
         request, part = self._asked(errand)
         finding = examine_reading(response, part.device, request.originator_counter, self._trust)
+        if finding.belief is not Belief.REFUSED:
+            self._facts.say(
+                "csp",
+                "csp.answered",
+                hub=str(errand.hub),
+                request=errand.request_id,
+                service=errand.service.value,
+                device=str(part.device),
+                gbcs=response.gbcs,
+            )
         if finding.belief is Belief.PROVEN:
             return response
         if finding.belief is Belief.UNVERIFIED:
@@ -219,6 +229,7 @@ class Csp:
                 hub=str(errand.hub),
                 request=errand.request_id,
                 service=errand.service.value,
+                **_whole(message),
             )
         await self._post.publish(topic_of(errand.hub, message), encode(message))
 
@@ -357,6 +368,13 @@ class Csp:
         del self._carriages[errand_id]
         needed = {carriage.errand.image_id for carriage in self._carriages.values()}
         self._images = {image_id: data for image_id, data in self._images.items() if image_id in needed}
+
+
+def _whole(message: Message) -> dict[str, str]:
+    """For whom a command is and its GBCS message, where it has one."""
+    if isinstance(message, ActivateRequest | ReadVersionRequest):
+        return {"device": message.device, "gbcs": message.gbcs}
+    return {}
 
 
 def _concerns(message: Response | ImageWanted, errand: Errand) -> bool:

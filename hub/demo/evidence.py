@@ -17,7 +17,7 @@ from han.private_file import write_private
 from han.sim.air.capture import read_keys, read_pcap
 from han.sim.air.rebuild import Download, rebuild_images
 from hub.demo.images import UpgradeFile
-from hub.demo.report import AlertRow, RebuiltRow
+from hub.demo.report import MessageRow, RebuiltRow
 from hub.errors import SurroundingsError
 from ota.eui64 import Eui64
 from ota.image import Header
@@ -145,12 +145,11 @@ def write_images(folder: Path, files: Iterable[UpgradeFile]) -> None:
         (folder / file.name).write_bytes(file.data)
 
 
-def write_messages(folder: Path, alerts: Iterable[AlertRow]) -> None:
-    """The GBCS message of each alert that has one, in hex, numbered as they came."""
-    for number, alert in enumerate(alerts, 1):
-        if alert.gbcs:
-            name = f"{number:02d}-{alert.kind}-{alert.device}.hex"
-            (folder / name).write_text(alert.gbcs + "\n", encoding="ascii")
+def write_messages(folder: Path, messages: Iterable[MessageRow]) -> None:
+    """Every GBCS message in hex, numbered as the head end sent and received them."""
+    for number, message in enumerate(messages, 1):
+        name = f"{number:02d}-{message.kind}-{message.device}.hex"
+        (folder / name).write_text(message.gbcs + "\n", encoding="ascii")
 
 
 def write_wireshark_settings(folder: Path, keys: Path) -> None:

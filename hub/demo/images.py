@@ -6,13 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from random import Random
 
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    derive_private_key,
-)
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from han.gbcs.parties import SUPPLIER, lab_party
 from han.sim.home import DeviceDescription
 from ota.gbcs_image import TRAILER_SIZE, GbcsImage, Layout, authorise, layout_for
 from ota.image import HardwareRange, Header
@@ -33,6 +29,8 @@ class UpgradeFile:
     device: DeviceDescription
     version: int
     data: bytes
+    kind: str = ""
+    """Set off by a dash in its name, where the file is out of the ordinary."""
 
     @property
     def device_type(self) -> str:
@@ -49,19 +47,27 @@ class UpgradeFile:
         """What an 11.3 names the image by."""
         return GbcsImage.read(self.data, layout_for(self.device_type)).manufacturer_image_hash
 
+    def forged(self) -> UpgradeFile:
+        """The same with one bit of the Manufacturer Image turned, and the trailer as it was."""
+        image = GbcsImage.read(self.data, layout_for(self.device_type))
+        body = image.manufacturer_image
+        forged = GbcsImage.build(image.header, bytes((body[0] ^ 1,)) + body[1:], image.authorisation)
+        return UpgradeFile(self.device, self.version, forged.to_bytes(), "-forged")
+
     @property
     def name(self) -> str:
         """What to call the file: whose it is, and its version."""
-        return f"{self.device.name}-{self.version:08X}.zigbee"
+        return f"{self.device.name}-{self.version:08X}{self.kind}.zigbee"
 
 
 class Supplier:
-    """Who authorises the images of ESME, GSME and HCALCS. Its key is made from the seed and is no secret."""
+    """Who authorises the images of meters and load switches: the lab's, whose key is no secret.
 
-    def __init__(self, seed: int) -> None:
-        self._key: EllipticCurvePrivateKey = derive_private_key(
-            Random(f"{seed} supplier").randrange(1, 1 << 255), SECP256R1()
-        )
+    It is the key that signs CS06 too, so its certificate among the evidence verifies image and command.
+    """
+
+    def __init__(self) -> None:
+        self._key = lab_party(SUPPLIER).signing
 
     @property
     def public_key(self) -> str:

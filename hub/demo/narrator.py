@@ -19,13 +19,27 @@ _TRANSFER = {
     2: "hardware mismatch",
     3: "transfer failed",
 }
-_CS06 = {0: "activated", 1: "no image held", 2: "hash mismatch", 3: "activation failed"}
+_CS06 = {
+    None: "accepted",
+    0: "activated",
+    1: "no image held",
+    2: "hash mismatch",
+    3: "activation failed",
+}
 _SERVICES = {
     "11.1": "Update Firmware",
     "11.2": "Read Firmware Version",
     "11.3": "Activate Firmware",
     "11.4": "Update PPMID Firmware",
 }
+_TOLD_AT_THE_END = (
+    "transferred, activation unreported",
+    "version read",
+    "expired",
+    "cancellation accepted",
+    "cancelled",
+)
+"""Outcomes that no alert has told."""
 _WORTH_A_LINE = 100_000
 """Octets from which an image's arrival in the slot is news: it took the WAN minutes."""
 _TOO_FINE = ("ota.block", "mac.", "csp.chunk", "chunk.taken", "frame.", "tunnel.", "ezsp.", "ash.")
@@ -180,13 +194,16 @@ class Narrator:
                 text = f"PPMID Activation Alert: {'activated' if fact.response == 0 else 'activation failed'}"
             case "firmware-verification":
                 text = f"receipt: image signature {'good' if fact.code == '0x8F72' else 'bad'}"
+            case _ if fact.code == "CS06":
+                text = f"answers CS06: {_CS06.get(fact.response, 'an unknown outcome')}"
             case _:
-                text = f"answers CS06: {_CS06.get(fact.response, 'accepted for later')}"
-        shown = "-" if fact.response is None else fact.response
-        return Line(fact.at, name, f"{text}, {fact.file_version}", f"{fact.code} response {shown}")
+                text = f"has acted on CS06 at its time: {_CS06.get(fact.response, 'an unknown outcome')}"
+        if fact.response is None:
+            return Line(fact.at, name, text, fact.code)
+        return Line(fact.at, name, f"{text}, {fact.file_version}", f"{fact.code} response {fact.response}")
 
     def _ended(self, fact: Fact) -> Line | None:
-        if fact.outcome not in ("transferred, activation unreported", "version read", "expired"):
+        if fact.outcome not in _TOLD_AT_THE_END:
             return None
         version = f" {fact.version_after}" if fact.version_after else ""
         return Line(fact.at, self._names.device(fact.device), f"SR {fact.service}: {fact.outcome}{version}")

@@ -63,7 +63,7 @@ class Performance:
         facts = Facts(loop.time)
         hear_complaints(loop, facts)
         report = Report(seed=self.chance.seed)
-        supplier = Supplier(self.chance.seed)
+        supplier = Supplier()
         home = prepared_home(self.home, supplier, self.image)
         with ExitStack() as files:
             for listener in self.listeners:
@@ -106,7 +106,7 @@ class Performance:
         if self.places.images is not None:
             evidence.write_images(self.places.images, stage.files)
         if self.places.gbcs is not None:
-            evidence.write_messages(self.places.gbcs, report.alerts)
+            evidence.write_messages(self.places.gbcs, report.messages)
         if self.places.parties is not None:
             devices = [device.eui64 for device in stage.described.values()]
             write_parties(self.places.parties, (ACCESS_CONTROL_BROKER, SUPPLIER, stage.hub_eui64, *devices))

@@ -47,6 +47,16 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     """The GBCS message in hex: ``gbhan gbcs decode`` explains it."""
 
 
+class MessageRow(msgspec.Struct, kw_only=True, frozen=True):
+    """A GBCS message that the head end sent to a device or got from the house."""
+
+    kind: str
+    device: str
+    at: float
+    gbcs: str
+    """In hex: ``gbhan gbcs decode`` explains it."""
+
+
 class PreemptionRow(msgspec.Struct, kw_only=True, frozen=True):
     """An image that had to go though somebody still wanted it; ``stage``: on the "wan", or on the "han"."""
 
@@ -106,6 +116,8 @@ class Report(msgspec.Struct, kw_only=True):
     virtual_seconds: float = 0.0
     requests: list[RequestRow] = msgspec.field(default_factory=list)
     alerts: list[AlertRow] = msgspec.field(default_factory=list)
+    messages: list[MessageRow] = msgspec.field(default_factory=list)
+    """Every GBCS message, in the order in which the head end sent or received them."""
     preemptions: list[PreemptionRow] = msgspec.field(default_factory=list)
     retention: RetentionRow = msgspec.field(default_factory=RetentionRow)
     devices: list[DeviceRow] = msgspec.field(default_factory=list)
@@ -153,6 +165,8 @@ class Collector:
                 self._confirmed(fact)
             case "dsp", "alert.received":
                 self._alert(fact)
+            case "csp", "csp.asked" | "csp.answered":
+                self._message(_COMMANDS.get((fact.service, fact.what), ""), fact)
             case "hub", "ota.block":
                 self._block(fact)
             case "hub", "slot.preempted":
@@ -210,7 +224,14 @@ class Collector:
             if row.request_id == fact.request and row.device == fact.device:
                 row.version_after = fact.version
 
+    def _message(self, kind: str, fact: Fact) -> None:
+        if kind and fact.gbcs:
+            self._report.messages.append(
+                MessageRow(kind=kind, device=fact.device, at=fact.at, gbcs=fact.gbcs)
+            )
+
     def _alert(self, fact: Fact) -> None:
+        self._message(fact.kind, fact)
         self._report.alerts.append(
             AlertRow(
                 kind=fact.kind,
@@ -237,6 +258,13 @@ class Collector:
             )
         )
 
+
+_COMMANDS = {
+    ("11.2", "csp.asked"): "cs08-command",
+    ("11.2", "csp.answered"): "cs08-response",
+    ("11.3", "csp.asked"): "cs06-command",
+}
+"""What the message is that goes with a request, or comes with its answer; CS06 is answered by an alert."""
 
 _STAGES = {"arriving": "wan", "stored": "han"}
 """How far an image was: on its way to the hub, or in the slot and being downloaded or waiting to be."""

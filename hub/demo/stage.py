@@ -11,7 +11,8 @@ import random
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -90,7 +91,7 @@ class HubOnMains:
         return self._hub
 
     async def power_on(self) -> None:
-        """Start the hub; returns when it serves, which it does before it finds its broker."""
+        """Start the hub; returns when it is at the broker."""
         self._hub = await self._open_hub()
         self._running = self._tasks.create_task(self._hub.run(), name="hub")
         await self._hub.ready()
@@ -129,6 +130,7 @@ class Stage:
     seed: int
     _user: Mailbox
     _envelopes: Envelopes
+    _utc: Utc
     _loop: asyncio.AbstractEventLoop
     files: list[UpgradeFile] = field(default_factory=list)
     addresses: dict[int, Eui64] = field(default_factory=dict)
@@ -141,6 +143,10 @@ class Stage:
         """Virtual seconds since the demo began."""
         return self._loop.time()
 
+    def utc(self, seconds_from_now: float) -> datetime:
+        """What UTC it will be then."""
+        return self._utc.at(self.now + seconds_from_now)
+
     def tell(self, who: str, text: str) -> None:
         """Say something that only the story knows."""
         self.facts.say("story", "story", name=who, text=text)
@@ -149,6 +155,11 @@ class Stage:
         """An upgrade file for this device; the same one when asked again."""
         made = self.supplier.make(device, version, size, self.seed)
         return self._kept(made)
+
+    def forged_image(self, device: DeviceDescription, version: int, size: int) -> UpgradeFile:
+        """A file like that, in whose Manufacturer Image somebody has changed a bit."""
+        made = self.supplier.make(device, version, size, self.seed)
+        return self._kept(made.forged())
 
     def adopt_image(self, device: DeviceDescription, data: bytes) -> UpgradeFile:
         """An upgrade file from outside, which the house's device was made to fit."""
@@ -291,7 +302,7 @@ async def open_stage(
                 ),
                 open_house=coordinator_at(radio, network, security, facts),
                 flash=Flash(RealDisk(state)),
-                mailbox=replace(MailboxSettings.in_simulation(reached, "hub"), waits=True),
+                mailbox=MailboxSettings.in_simulation(reached, "hub"),
                 bearings=bearings,
             )
 
@@ -358,6 +369,7 @@ async def open_stage(
             seed=chance.seed,
             _user=user,
             _envelopes=Envelopes(utc.now, lambda: f"{user_dice.getrandbits(128):032x}"),
+            _utc=utc,
             _loop=loop,
         )
         stack.callback(facts.subscribe(stage.collector.hear))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from hub.dcc.lifecycle import Result
-from hub.dcc.requests import ReadFirmwareVersion
+from han.sim.home import DeviceDescription
+from hub.dcc.lifecycle import Result, Stage
+from hub.dcc.requests import ActivateFirmware, ReadFirmwareVersion
 from hub.demo.images import PPMID_IMAGE_SIZE, SMALL_IMAGE_SIZE, UpgradeFile
 from hub.demo.telling import Telling
 
-DAY = 86_400.0
+HOUR = 3600.0
+DAY = 24 * HOUR
+POWER_CUT = 60.0
+"""Seconds without power."""
 
-CAST = frozenset({"ppmid", "ppmid-silent", "hcalcs", "gsme"})
+CAST = frozenset({"ppmid", "ppmid-silent", "hcalcs", "gsme", "esme"})
 """The devices, by their names in the home, without which the story cannot be told."""
 
 _FIRST, _SECOND, _THIRD = 0x00020000, 0x00030000, 0x00040000
@@ -30,6 +34,7 @@ class Story(Telling):
         await self.everybody_joins()
         await self._a_ppmid_is_updated()
         await self._an_hcalcs_is_updated_in_two_stages()
+        await self._an_esme_is_updated_on_a_date()
         again = await self._a_gas_image_preempts_a_download()
         await self._a_gas_image_preempts_an_image_on_the_wan()
         await self._the_ppmid_gets_its_image_after_all(again)
@@ -44,14 +49,54 @@ class Story(Telling):
             file = self.stage.image(ppmid, _FIRST, PPMID_IMAGE_SIZE)
         else:
             file = self.stage.adopt_image(ppmid, self.ppmid_image)
-        outcome = await self.update(file, ppmid)
-        self.expect_result(outcome, Result.ACTIVATED)
+        half = self.fact("ota.block", ppmid, lambda fact: fact.offset > len(file.data) // 2)
+        request = await self.submit(file, ppmid)
+        self.expect(await self.within(DAY, half) is not None, "the PPMID's first download gets half-way")
+        await self.stage.mains.cut()
+        self.stage.tell("CH", "loses its power, in mid-download")
+        await asyncio.sleep(POWER_CUT)
+        await self.stage.mains.power_on()
+        self.stage.tell("CH", "has power again; the download goes on where it stood")
+        self.expect_result(await self.finished(request), Result.ACTIVATED)
 
     async def _an_hcalcs_is_updated_in_two_stages(self) -> None:
         hcalcs = self.stage.described["hcalcs"]
         file = self.stage.image(hcalcs, _FIRST, SMALL_IMAGE_SIZE)
         self.expect_result(await self.update(file, hcalcs), Result.TRANSFERRED)
+        other = self.stage.image(hcalcs, _SECOND, SMALL_IMAGE_SIZE)
+        self.expect_result(await self.activate(other, hcalcs.eui64), Result.HASH_MISMATCH)
         self.expect_result(await self.activate(file, hcalcs.eui64), Result.ACTIVATED)
+
+    async def _an_esme_is_updated_on_a_date(self) -> None:
+        """It refuses a forged image; then its activation is put on a date, called off, and put on another."""
+        esme = self.stage.described["esme"]
+        forged = self.stage.forged_image(esme, _FIRST, SMALL_IMAGE_SIZE)
+        self.expect_result(await self.update(forged, esme), Result.TRANSFER_FAILED)
+        file = self.stage.image(esme, _SECOND, SMALL_IMAGE_SIZE)
+        self.expect_result(await self.update(file, esme), Result.TRANSFERRED)
+        called_off = await self._dated(file, esme, HOUR)
+        cancel = ActivateFirmware(
+            device=esme.eui64, manufacturer_image_hash=file.manufacturer_image_hash, cancels=True
+        )
+        self.expect_result(await self.request(cancel), Result.CANCELLATION_ACCEPTED)
+        self.expect_result(await self.finished(called_off), Result.CANCELLED)
+        kept = await self._dated(file, esme, 2 * HOUR)
+        self.expect_result(await self.finished(kept), Result.ACTIVATED)
+
+    async def _dated(self, file: UpgradeFile, device: DeviceDescription, seconds_from_now: float) -> str:
+        """Have an activation put on a date (11.3); gives the request's id once the device has agreed."""
+        scheduled = self.fact(
+            "request.moved", device, lambda fact: fact.stage == Stage.SCHEDULED.value, who="dsp"
+        )
+        response = await self.stage.dsp.submit(
+            ActivateFirmware(
+                device=device.eui64,
+                manufacturer_image_hash=file.manufacturer_image_hash,
+                execution_time=self.stage.utc(seconds_from_now),
+            )
+        )
+        self.expect(await self.within(HOUR, scheduled) is not None, f"{device.name} keeps the date in mind")
+        return response.request_id
 
     async def _a_gas_image_preempts_a_download(self) -> UpgradeFile:
         ppmid, gsme = self.stage.described["ppmid"], self.stage.described["gsme"]
@@ -80,6 +125,8 @@ class Story(Telling):
     async def _the_ppmid_gets_its_image_after_all(self, file: UpgradeFile) -> None:
         ppmid = self.stage.described["ppmid"]
         self.expect_result(await self.update(file, ppmid), Result.ACTIVATED)
+        read = await self.request(ReadFirmwareVersion(device=ppmid.eui64))
+        self.expect_result(read, Result.VERSION_READ)
 
     async def _a_silent_ppmid_reports_nothing(self) -> None:
         silent = self.stage.described["ppmid-silent"]

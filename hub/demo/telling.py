@@ -110,15 +110,17 @@ class Telling:
         what: str,
         device: DeviceDescription | None,
         suits: Callable[[Fact], bool] = lambda _: True,
+        *,
+        who: str = "hub",
     ) -> asyncio.Future[Fact]:
-        """The next such fact that the hub says."""
+        """The next such fact that the hub says, or whoever is named."""
         heard: asyncio.Future[Fact] = asyncio.get_running_loop().create_future()
-        who = None if device is None else str(device.eui64)
+        about = None if device is None else str(device.eui64)
 
         def listen(fact: Fact) -> None:
-            if heard.done() or fact.what != what or fact.who != "hub":
+            if heard.done() or fact.what != what or fact.who != who:
                 return
-            if (who is None or fact.fields.get("device") == who) and suits(fact):
+            if (about is None or fact.fields.get("device") == about) and suits(fact):
                 heard.set_result(fact)
 
         end = self.stage.facts.subscribe(listen)

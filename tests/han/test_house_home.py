@@ -100,6 +100,7 @@ def test_the_home_of_the_demo_holds_one_of_each_and_a_silent_ppmid():
     devices = read_home("demo").devices
 
     assert sorted((device.kind.value, device.silent) for device in devices) == [
+        ("ESME", False),
         ("GSME", False),
         ("HCALCS", False),
         ("PPMID", False),

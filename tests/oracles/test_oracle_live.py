@@ -45,7 +45,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Earlier:
     folder = tmp_path_factory.mktemp("earlier")
     ppmid = next(device for device in read_home("demo").devices if device.name == "ppmid")
     image, keys, capture = folder / "small.zigbee", folder / "keys", folder / "pcap"
-    image.write_bytes(Supplier(1).make(ppmid, 0x00020000, 6 * 1024, 1).data)
+    image.write_bytes(Supplier().make(ppmid, 0x00020000, 6 * 1024, 1).data)
     done = subprocess.run(
         demo(image, "--json", "--keys", keys, "--pcap", capture),
         check=True,

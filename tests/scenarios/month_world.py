@@ -80,6 +80,7 @@ class Wan:
     """
 
     def __init__(self) -> None:
+        self._mended = asyncio.Event()
         self._door: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
         self._here = self._there = ""
@@ -94,6 +95,7 @@ class Wan:
 
     def cut(self) -> None:
         """Nobody gets through from now on, nor do those who had."""
+        self._mended.clear()
         if self._door is not None:
             self._door.close()
             Path(self._here).unlink(missing_ok=True)
@@ -103,6 +105,11 @@ class Wan:
     async def mend(self) -> None:
         """Let them through again."""
         self._door = await asyncio.start_unix_server(self._knock, self._here)
+        self._mended.set()
+
+    async def until_mended(self) -> None:
+        """Return when it is there."""
+        await self._mended.wait()
 
     async def _knock(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         beyond_reader, beyond = await asyncio.open_unix_connection(self._there)
@@ -124,12 +131,9 @@ def _make(name: str) -> str:
 
 
 def month_home(supplier: Supplier) -> Home:
-    """The demo's home with an ESME, a second PPMID of the first one's make, and a gas meter that sleeps."""
+    """The demo's home with a second PPMID of the first one's make, and a gas meter that sleeps."""
     home = read_home("demo")
-    hcalcs = next(each for each in home.devices if each.kind is Kind.HCALCS)
-    # No other device of the home has this type of image.
-    own = {"name": "esme", "kind": Kind.ESME, "image_type": hcalcs.image_type + 1}
-    devices = [msgspec.structs.replace(hcalcs, eui64=Eui64(hcalcs.eui64 + 0x200), **own)]
+    devices = []
     for each in home.devices:
         devices.append(msgspec.structs.replace(each, sleeps=True) if each.kind is Kind.GSME else each)
         if each.name == "ppmid":
@@ -208,7 +212,7 @@ class Month:
     async def _live_on(self, stage: Stage, wan: Wan) -> None:
         began = stage.now
         async with asyncio.TaskGroup() as tasks:
-            for life in (self._users(stage), self._hub_cuts(stage), self._device_cuts(stage)):
+            for life in (self._users(stage), self._hub_cuts(stage, wan), self._device_cuts(stage)):
                 tasks.create_task(life)
             tasks.create_task(self._outages(wan))
             for day in range(self.plan.days):
@@ -230,8 +234,8 @@ class Month:
     def _dice(self, whose: str) -> random.Random:
         return random.Random(f"{self.plan.seed} month {whose}")
 
-    async def _hub_cuts(self, stage: Stage) -> None:
-        """Once a day the hub loses its power, in outages too."""
+    async def _hub_cuts(self, stage: Stage, wan: Wan) -> None:
+        """Once a day the hub loses its power. It comes back when it finds its broker."""
         dice = self._dice("hub")
         for _ in range(self.plan.days):
             at = dice.uniform(0, 0.95 * DAY)
@@ -240,6 +244,7 @@ class Month:
             await stage.mains.cut()
             self.tally.hub_cuts += 1
             await asyncio.sleep(dice.uniform(5, 600))
+            await wan.until_mended()
             await stage.mains.power_on()
             await asyncio.sleep(max(0.0, began + DAY - stage.now))
 
@@ -310,7 +315,7 @@ class Month:
         return kind, UpdatePpmidFirmware(image=file.data, devices=devices)
 
     def _update_meter(self, stage: Stage, dice: random.Random) -> tuple[str, ServiceRequest]:
-        name = dice.choice(["esme", "gsme", "hcalcs"])
+        name = dice.choice(["gsme", "hcalcs"])
         device, kind = stage.described[name], f"11.1 {name}"
         throw, supplier = dice.random(), stage.supplier
         if throw < 0.1:
@@ -325,7 +330,7 @@ class Month:
         return f"11.2 {name}", ReadFirmwareVersion(device=stage.described[name].eui64)
 
     def _activate(self, stage: Stage, dice: random.Random) -> tuple[str, ServiceRequest]:
-        name = dice.choice(["esme", "gsme", "hcalcs"])
+        name = dice.choice(["gsme", "hcalcs"])
         device, throw = stage.described[name].eui64, dice.random()
         # Mostly of the image that it has; now and then of one that is still on its way, or of none at all.
         file = (self._held if dice.random() < 0.7 else self._latest).get(name)

@@ -28,7 +28,7 @@ async def one_ppmid(
     """
     loop = asyncio.get_running_loop()
     facts = Facts(loop.time)
-    supplier = Supplier(seed)
+    supplier = Supplier()
     home = prepared_home(HouseSettings("demo", ezsp=ezsp).apply_to(read_home("demo")), supplier, None)
     devices = [
         msgspec.structs.replace(each, **changes) if each.name == "ppmid" else each for each in home.devices

@@ -26,7 +26,7 @@ NEW = 0x00020000
 async def bench(home: str, *, seed: int = 7, loss: float = 0.0, capture: io.BytesIO | None = None):
     """The house of this file, moved into, with everything above it and a concentrator in its dongle."""
     loop = asyncio.get_running_loop()
-    facts, supplier = Facts(loop.time), Supplier(seed)
+    facts, supplier = Facts(loop.time), Supplier()
     told = []
     facts.subscribe(told.append)
     prepared = prepared_home(read_home(str(HOMES / home)), supplier, None)

@@ -21,7 +21,7 @@ def small_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The PPMID's first image, small: repetition needs no endurance."""
     ppmid = next(device for device in read_home("demo").devices if device.name == "ppmid")
     path = tmp_path_factory.mktemp("image") / "small.zigbee"
-    path.write_bytes(Supplier(1).make(ppmid, 0x00020000, 6 * 1024, 1).data)
+    path.write_bytes(Supplier().make(ppmid, 0x00020000, 6 * 1024, 1).data)
     return path
 
 

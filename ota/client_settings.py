@@ -144,7 +144,7 @@ class ClientSettings:
     """Attribute ClusterRevision. It decides what a minimum block period counts: seconds in revision 2, of
     the time of SE 1.2b, milliseconds before and after."""
     out_of_band_only: bool = False
-    """Attribute UpgradeActivationPolicy: only a command from elsewhere activates (GSME, HCALCS)."""
+    """Attribute UpgradeActivationPolicy: only a command from elsewhere activates (ESME, GSME, HCALCS)."""
     apply_after_timeout: bool = True
     """Attribute UpgradeTimeoutPolicy: without an answer to its Upgrade End Requests the device goes ahead."""
     upgrades_together: bool = False

@@ -21,7 +21,7 @@ class Activation(enum.Enum):
     NOW = "now"
     """Upgrade at once: the PPMID after 11.4."""
     WAIT = "wait"
-    """Hold it until an activate command comes another way: GSME and HCALCS after 11.1."""
+    """Hold it until an activate command comes another way: ESME, GSME and HCALCS after 11.1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from ota.eui64 import Eui64
 @click.option("--insecure", default="", metavar="WORDS", help="See SECURITY.md.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def devices(*, mqtt: str, hub: Eui64 | None, insecure: str, as_json: bool) -> None:
-    """List the devices that a running hub has admitted, and how each stands with the image in the slot.
+    """List the devices that a running hub has admitted, and how each stands with the image meant for it.
 
     Example: gbhan devices --mqtt mqtt://127.0.0.1 --json
     """

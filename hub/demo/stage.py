@@ -208,7 +208,7 @@ class Stage:
 
     @property
     def held_image(self) -> str | None:
-        """The id of the image in the slot, as the hub last said on MQTT."""
+        """The id of the image in the shared slot, as the hub last said on MQTT."""
         return None if self._state is None or self._state.image is None else self._state.image.image_id
 
     async def hear_state(self, _: str, payload: bytes) -> None:

@@ -1,8 +1,9 @@
 """The story of a house that is not the demo's own: every device is updated, and what became of it is told.
 
-Devices of one model share a Service Request, as they would in the field: the hub has one slot. A device that
-has not come to an end when nobody expects it any more is given up by the user. What a device is expected to
-come to stands in the home file; here nobody knows what is peculiar about it.
+Devices of one model share a Service Request, as they would in the field, and one model follows another: the
+hub has one slot for all but ESMEs. A device that has not come to an end when nobody expects it any more is
+given up by the user. What a device is expected to come to stands in the home file; here nobody
+knows what is peculiar about it.
 """
 
 from __future__ import annotations

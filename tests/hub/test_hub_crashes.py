@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from hub_faulty_disk import FaultyDisk, PowerCutError
-from hub_world import GSME, HCALCS, PPMID, World, cs06, image_for, image_hash
+from hub_world import ESME, GSME, HCALCS, PPMID, World, cs06, image_for, image_hash
 
 from han.gbcs.payloads import CANCEL
 from hub.errors import SurroundingsError
@@ -20,6 +20,7 @@ from hub.messages import ActivateRequest, TransferRequest
 PPMID_IMAGE = image_for("PPMID", size=300)
 HCALCS_IMAGE = image_for("HCALCS", size=200)
 GSME_IMAGE = image_for("GSME", size=200)
+ESME_IMAGE = image_for("ESME", size=200)
 
 
 async def update_a_ppmid(world: World) -> None:
@@ -46,6 +47,18 @@ async def update_an_hcalcs(world: World) -> None:
         )
     )
     await head_end.alert("CS06", HCALCS)
+
+
+async def update_an_esme_and_a_ppmid_while_gas_takes_the_shared_slot(world: World) -> None:
+    head_end = world.head_end
+    head_end.chunk_size = 150
+    world.house.devices[PPMID].power_off()
+    await head_end.insist(lambda: head_end.offer(ESME_IMAGE, ESME))
+    await head_end.insist(lambda: head_end.offer(PPMID_IMAGE, PPMID))
+    await asyncio.sleep(1.0)
+    await head_end.insist(lambda: head_end.offer(GSME_IMAGE, GSME))
+    for device in (ESME, GSME):
+        await head_end.alert("0x8F8A", device)
 
 
 async def activate_for_later_then_cancel_and_activate_again(world: World) -> None:
@@ -233,6 +246,27 @@ async def test_the_power_may_go_at_every_step_of_a_preemption(tmp_path):
         told = {alert.id: (alert.code, alert.device, alert.response) for alert in world.head_end.alerts}
         assert sorted(told.values()) == [("0x8F89", str(PPMID), 1), ("0x8F8A", str(GSME), 0)], number
         assert len(world.house.devices[GSME].downloads) == 1
+
+
+async def test_the_power_may_go_at_every_third_step_of_updates_in_both_slots(tmp_path):
+    """Every step of the disk alone is tried in test_flash; here alerts and devices are looked at too."""
+    story = update_an_esme_and_a_ppmid_while_gas_takes_the_shared_slot
+    (tmp_path / "0").mkdir()
+    _, steps = (await with_a_crash(tmp_path / "0", story, ESME, PPMID, GSME)).steps
+    assert steps > 100
+    for number in range(1, steps + 1, 3):
+        (tmp_path / str(number)).mkdir()
+        world = await with_a_crash(
+            tmp_path / str(number), story, ESME, PPMID, GSME, at_disk_step=number, seed=number
+        )
+        told = {alert.id: (alert.code, alert.device, alert.response) for alert in world.head_end.alerts}
+        assert sorted(told.values()) == [
+            ("0x8F89", str(PPMID), 1),
+            ("0x8F8A", str(ESME), 0),
+            ("0x8F8A", str(GSME), 0),
+        ], number
+        assert world.house.devices[ESME].downloads == [ESME_IMAGE], number
+        assert world.house.devices[GSME].downloads == [GSME_IMAGE], number
 
 
 async def test_the_power_may_go_at_every_step_of_a_pause_and_an_abort(tmp_path):

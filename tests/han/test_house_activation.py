@@ -13,6 +13,7 @@ from two_stage_home import (
     OLD,
     START,
     TWO_STAGE,
+    Clockwork,
     TwoStageWorld,
     outcome,
     two_stage_home,
@@ -302,6 +303,37 @@ def test_with_a_hub_that_tells_no_time_a_device_goes_by_its_own_crystal():
     activated = world.run_until("device.activated", "esme", within=DAY)
 
     assert abs(START + timedelta(seconds=activated.at) - at) <= timedelta(seconds=1)
+
+
+def test_a_device_without_power_does_nothing_although_its_crystal_runs_on():
+    world = TwoStageWorld(two_stage_home('certificate = "none"'))
+    world.move_in()
+    world.activate("esme", world.hold("esme"), world.soon(600.0))
+    world["esme"].power_off()
+    world.run(1200.0)
+    assert world["esme"].file_version == OLD
+    world["esme"].power_on()
+    world.run(60.0)
+
+    assert the_alert(world, "esme").outcome == ActivationOutcome(CODES.SUCCESS, NEW)
+
+
+def test_after_a_power_cut_a_device_does_not_go_by_what_an_earlier_hub_lacked():
+    world = TwoStageWorld(tells_time=False)
+    world.move_in()
+    world.activate("esme", world.hold("esme"), world.soon(600.0))
+    world["esme"].power_off()
+    world.run(1200.0)
+    clock = Clockwork(world.hub)
+    clock.ahead = None
+    world["esme"].power_on()
+    world.run(60.0)
+    assert world["esme"].is_attached
+    assert world["esme"].file_version == OLD
+    clock.ahead = timedelta()
+    world.run(3700.0)
+
+    assert world["esme"].file_version == NEW
 
 
 def test_an_immediate_command_does_not_wait_for_a_clock(world):

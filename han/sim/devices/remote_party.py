@@ -81,7 +81,6 @@ class RemoteParty:
         self._clock = clock
         self._tell = tell
         self._orders = Orders(memory)
-        self._is_ready = False
         self._earliest = 0.0
         self._acting: Handle | None = None
 
@@ -130,7 +129,6 @@ class RemoteParty:
 
         From now on until the power fails orders are carried out, whether or not the hub stays.
         """
-        self._is_ready = True
         self._arm()
 
     def clock_changed(self) -> None:
@@ -138,8 +136,7 @@ class RemoteParty:
         self._arm()
 
     def power_off(self) -> None:
-        """The power is gone."""
-        self._is_ready = False
+        """The power is gone: nothing is carried out until the device is attached again."""
         self._disarm()
 
     def _drop(self, why: str) -> None:
@@ -174,7 +171,7 @@ class RemoteParty:
         self._disarm()
         due = self._orders.timer()
         now = AT_ONCE if due == AT_ONCE else self._clock()
-        if self._is_ready and due is not None and now is not None:
+        if due is not None and now is not None:
             at = self._timeline.now + (due - now).total_seconds()
             self._acting = self._timeline.at(max(at, self._earliest), self._due)
 

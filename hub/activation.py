@@ -11,6 +11,7 @@ acknowledged it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -36,6 +37,13 @@ from hub.memory import PendingActivation, remember
 from hub.messages import REMOVED, ActivateRequest, ActivationOutcome, Alert, Envelopes
 from hub.reckoning import Moment
 from ota.eui64 import Eui64
+
+
+@dataclass(frozen=True, slots=True)
+class TooBusy:
+    """The command was not taken, and why; it may be asked again."""
+
+    why: str
 
 
 class Activation:
@@ -107,7 +115,7 @@ class Activation:
             self._custody.owe(alert, after)
             self._owed()
 
-    def activate(self, request: ActivateRequest) -> Literal["sent", "repeated", "ended"]:
+    def activate(self, request: ActivateRequest) -> Literal["sent", "repeated", "ended"] | TooBusy:
         """Send CS06 to a device, now or as soon as it can be reached.
 
         Raises:
@@ -122,6 +130,9 @@ class Activation:
         device = Eui64.parse(request.device)
         command = bytes.fromhex(request.gbcs)
         _require_activation(command, device)
+        busy = self._custody.overload() or self._custody.backlog(device)
+        if busy is not None:
+            return TooBusy(busy)
         pending = PendingActivation(request_id=request.request_id, device=device, command=command)
         self._custody.change(activations=(*memory.activations, pending))
         self._facts.say("hub", "activation.asked", device=str(device), request=request.request_id)

@@ -71,13 +71,23 @@ class Alerts:
         facts: where "alert.raised" is said.
         envelopes: for the alerts.
         now: the present moment.
+        tells_transfers: whether CCS08 is sent; a hub from before SECMP0007 has none.
     """
 
-    def __init__(self, hub: Eui64, facts: Facts, envelopes: Envelopes, now: Callable[[], Moment]) -> None:
+    def __init__(
+        self,
+        hub: Eui64,
+        facts: Facts,
+        envelopes: Envelopes,
+        now: Callable[[], Moment],
+        *,
+        tells_transfers: bool = True,
+    ) -> None:
         self._hub = hub
         self._facts = facts
         self._envelopes = envelopes
         self._now = now
+        self._tells_transfers = tells_transfers
         self._unsaid: list[Alert] = []  # raised, but not on the flash yet
 
     def owe(self, memory: Memory, alert: Alert) -> Memory:
@@ -94,6 +104,8 @@ class Alerts:
 
     def report(self, memory: Memory, image_id: str, to: Assignment, report: Report) -> Memory:
         """The memory in which CCS08 is owed for one target of an image that it holds."""
+        if not self._tells_transfers:
+            return memory
         now = self._now()
         versions = [kept.file_version for kept, held in memory.holding() if held.image_id == image_id]
         version = next(iter(versions), None) or UNKNOWN_VERSION

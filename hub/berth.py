@@ -25,6 +25,8 @@ from hub.slot import (
     Expired,
     Held,
     Joined,
+    Lost,
+    MovedToMemory,
     Preempted,
     Refused,
     Slot,
@@ -35,6 +37,8 @@ from hub.slot import (
 from ota.eui64 import Eui64
 from ota.gbcs_image import replaces
 from ota.image import LARGEST_HEADER, Header, ImageFormatError
+
+LOST = "it was in memory only, after its time in flash, and the hub restarted"
 
 
 class Berth:
@@ -69,6 +73,8 @@ class Berth:
         self._envelopes = envelopes
         self._reckoning = reckoning
         self._gone: dict[str, str] = {}
+        self._in_memory: bytes | None = None  # the stored image, once flash has let it go
+        self._restarted()
         if self._flash.is_whole(name):  # a power cut came between the last octet and the storing of it
             self._store_or_reject()
 
@@ -91,7 +97,7 @@ class Berth:
 
     def image(self) -> bytes | None:
         """The stored image's octets, if one is stored."""
-        return self._flash.image(self.name)
+        return self._in_memory if self._slot.is_in_memory else self._flash.image(self.name)
 
     def offer(self, candidate: Candidate, file_version: str | None) -> list[Decision]:
         """Decide about an image that asks for the slot: it is accepted, joined or refused."""
@@ -189,8 +195,15 @@ class Berth:
         """Let the image go if the slot is set so and its time has come."""
         decisions = self._slot.tick(self._reckoning.seconds())
         for decision in decisions:
-            if isinstance(decision, Expired):
-                self._clear(decision.image, "its retention had passed")
+            match decision:
+                case Expired(image=image):
+                    self._clear(image, "its retention had passed")
+                case MovedToMemory():
+                    self._in_memory = self._flash.image(self.name)
+                    kept = msgspec.structs.replace(self._flash.memory.slot(self.name), held=self._slot.held)
+                    self._flash.release(self._flash.memory.with_slot(self.name, kept))
+                case _:
+                    pass
         return self._said(decisions, "")
 
     def picture(self) -> HeldImage | None:
@@ -208,7 +221,15 @@ class Berth:
             size=held.size,
             unfinished=tuple(str(each.device) for each in held.unfinished),
             retained_until=None if until is None else self._reckoning.utc(until),
+            in_memory=held.is_in_memory,
         )
+
+    def _restarted(self) -> None:
+        decisions = self._slot.restarted()
+        for decision in decisions:
+            if isinstance(decision, Lost):
+                self._clear(decision.image, LOST)
+        self._said(decisions, "")
 
     def _occupied(self) -> Held:
         held = self._slot.held
@@ -292,6 +313,18 @@ class Berth:
                     self._facts.say("hub", "slot.refused", image=image_id, slot=slot, why=why, code=code)
                 case Expired(image=image):
                     self._facts.say("hub", "slot.expired", image=image.image_id, slot=slot)
+                case MovedToMemory(image=image):
+                    self._facts.say("hub", "slot.moved-to-memory", image=image.image_id, slot=slot)
+                case Lost(image=image):
+                    unfinished = [str(each.device) for each in image.unfinished]
+                    self._facts.say(
+                        "hub",
+                        "slot.lost",
+                        image=image.image_id,
+                        slot=slot,
+                        unfinished=unfinished,
+                        why=LOST,
+                    )
         return decisions
 
 

@@ -18,8 +18,18 @@ from hub.config_file import ConfigError, read
 from hub.config_ota import OtaSection
 from hub.energy_service import EnergyServiceSettings
 from hub.hub import HubSettings
+from hub.limits import Limits
+from hub.memory import REMEMBERED
 from hub.questions import QuestionSettings
-from hub.slot import DAY, MINIMUM_RETENTION, DeleteWhen, KeepTheWaiting, LatestWins, SlotSettings
+from hub.slot import (
+    DAY,
+    MINIMUM_RETENTION,
+    WITHDRAWN_RETENTION,
+    DeleteWhen,
+    KeepTheWaiting,
+    LatestWins,
+    SlotSettings,
+)
 from hub.steady import SteadySettings
 from hub.tunnels import TunnelSettings
 from ota.status import Status
@@ -31,6 +41,7 @@ Octet = Annotated[int, Meta(ge=0, le=0xFF)]
 _TUNNELS = TunnelSettings()
 _ENERGY = EnergyServiceSettings()
 _QUESTIONS = QuestionSettings()
+_LIMITS = Limits()
 _STEADY = SteadySettings()
 _SHORTER = "against SECMP0007"
 
@@ -70,6 +81,15 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             " arrived whole. SECMP0007 asks for two weeks at least; what comes after is free.",
         ),
     ] = 14.0
+    retention_policy: Annotated[
+        Literal["adopted", "withdrawn"],
+        Meta(
+            description='What SECMP0007 adopted: flash for retention_days. "withdrawn" is what its working'
+            " group had before and withdrew in 2020, since memory is not feasible: one week in flash, then"
+            " in memory until the hub restarts or another image wants the place; retention_days and"
+            " delete_when do not count then. For seeing what it costs: gbhan retention."
+        ),
+    ] = "adopted"
     shorter_retention: Annotated[
         str,
         Meta(
@@ -115,10 +135,12 @@ class SlotSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"[slot] retention_days = {self.retention_days:g} is less than the two weeks of SECMP0007:"
                 f' give at least {MINIMUM_RETENTION / DAY:g}, or say shorter_retention = "{_SHORTER}"'
             )
+        is_withdrawn = self.retention_policy == "withdrawn"
         return SlotSettings(
             capacity=_octets(self.capacity),
             esme_capacity=None if self.esme_capacity is None else _octets(self.esme_capacity),
-            retention=self.retention_days * DAY,
+            retention=WITHDRAWN_RETENTION if is_withdrawn else self.retention_days * DAY,
+            then_in_memory=is_withdrawn,
             delete_when=DeleteWhen(self.delete_when),
             equal_priority=LatestWins() if self.equal_priority == "latest" else KeepTheWaiting(),
             honours_force_replace=self.force_replace == "honour",
@@ -144,6 +166,39 @@ class ClockSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             " it runs: a leap second is one second, and time services step from about 0.4 s on."
         ),
     ] = _STEADY.smallest_step
+
+
+class LimitsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[limits]``: see `hub.limits.Limits`."""
+
+    alerts_waiting: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=REMEMBERED,
+            description="With so many alerts waiting for the broker the hub takes no new image and no new"
+            ' command: they are told "too busy" and come again. Alerts are kept in order and never thrown'
+            " away for want of room; each takes some 1.2 KB of a file that is written anew for every"
+            " change. No source.",
+        ),
+    ] = _LIMITS.alerts_waiting
+    alerts_of_device: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="So many alerts wait that one device sent by itself (CS09, receipts). An update"
+            " brings one or two. What a device sends beyond that is dropped, and a fact says so; its radio"
+            " has heard an acknowledgement before anybody could look, so it will not send it again.",
+        ),
+    ] = _LIMITS.alerts_of_device
+    commands_of_device: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="So many activations (11.3) of one device may be without an outcome; a further one"
+            ' is told "too busy". A device obeys the latest, and what came before is void then.',
+        ),
+    ] = _LIMITS.commands_of_device
 
 
 class NetworkSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -282,6 +337,14 @@ class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             " a password; see SECURITY.md."
         ),
     ] = ""
+    waits: Annotated[
+        bool,
+        Meta(
+            description="Whether a hub that starts while its broker is away serves its house and waits,"
+            " as it does when that goes away later. The default ends with advice: a first start mostly"
+            " meets a wrong address. Say true where a power cut may come in an outage of the network."
+        ),
+    ] = False
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -339,6 +402,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             " values above it stays below the minute that a head end waits for a hub."
         ),
     ] = _QUESTIONS.message_within
+    predates_secmp0007: Annotated[
+        bool,
+        Meta(
+            description="Whether this hub is as one whose own firmware is from before SECMP0007: it refuses"
+            " images for a PPMID or an HCALCS, and sends no Firmware Transfer Alert (CCS08). Such hubs are in"
+            " the field: a device is updated only once its own hub is new."
+        ),
+    ] = False
     mqtt: Annotated[MqttSection, Meta(description="The broker.")] = MqttSection()
     network: Annotated[
         NetworkSection,
@@ -355,6 +426,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     slot: Annotated[
         SlotSection, Meta(description="The place for images, and what happens when two want it.")
     ] = SlotSection()
+    limits: Annotated[
+        LimitsSection, Meta(description="What may wait while the broker is away, or a device is silent.")
+    ] = LimitsSection()
     clock: Annotated[
         ClockSection, Meta(description="This machine's clock, which somebody may set at any time.")
     ] = ClockSection()
@@ -421,4 +495,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 message_within=self.read_version_message_within,
             ),
             progress_every=self.progress_every,
+            limits=Limits(
+                alerts_waiting=self.limits.alerts_waiting,
+                alerts_of_device=self.limits.alerts_of_device,
+                commands_of_device=self.limits.commands_of_device,
+            ),
+            predates_secmp0007=self.predates_secmp0007,
         )

@@ -7,11 +7,13 @@ of it. What happens in one slot is nothing to the other; here is decided which o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from han.facts import Facts
 from hub.alerts import Alerts, Report
 from hub.berth import Berth, wanted
 from hub.flash import Flash
+from hub.limits import Limits, backlog, flood, overload
 from hub.memory import Memory
 from hub.messages import Alert, Envelopes, HeldImage, ImageChunk, ImageOffer, ImageWanted, Target
 from hub.reckoning import Moment, Reckoning
@@ -20,6 +22,9 @@ from hub.steady import SteadySettings
 from ota.eui64 import Eui64
 from ota.image import LARGEST_HEADER
 
+NEW_WITH_SECMP0007: Final = frozenset({"PPMID", "HCALCS"})
+"""The device types that a Communications Hub updates since then."""
+
 
 class Custody:
     """The slots, the alerts and the flash, kept in step.
@@ -27,7 +32,9 @@ class Custody:
     Args:
         flash: where everything is kept; also what was known before a restart.
         settings: the slots'.
+        limits: how much may wait for the broker.
         steady: how steps of the clock are told.
+        predates_secmp0007: whether it takes no image for a PPMID or an HCALCS, and sends no CCS08.
         hub: the Communications Hub's own EUI-64.
         facts: where decisions are said.
         envelopes: for the alerts.
@@ -39,7 +46,9 @@ class Custody:
         flash: Flash,
         settings: SlotSettings,
         *,
+        limits: Limits,
         steady: SteadySettings,
+        predates_secmp0007: bool,
         hub: Eui64,
         facts: Facts,
         envelopes: Envelopes,
@@ -48,7 +57,9 @@ class Custody:
         self._flash = flash
         self._facts = facts
         self._envelopes = envelopes
-        self._alerts = Alerts(hub, facts, envelopes, now)
+        self._limits = limits
+        self._predates_secmp0007 = predates_secmp0007
+        self._alerts = Alerts(hub, facts, envelopes, now, tells_transfers=not predates_secmp0007)
         self._reckoning = reckoning = Reckoning(steady, flash, facts=facts, now=now)
         self._berths = {
             name: Berth(
@@ -96,7 +107,7 @@ class Custody:
         elsewhere = self._holding(offer.image_id)
         if isinstance(slot, SlotName) and elsewhere is not None and elsewhere.name is slot:
             elsewhere = None
-        if elsewhere is not None and elsewhere.is_needed():
+        if isinstance(slot, SlotName) and elsewhere is not None and elsewhere.is_needed():
             why = f"this image waits in the {elsewhere.name} slot for other targets: an image is for one slot"
             slot = Refused(why, "unsupported-device-type")
         if isinstance(slot, Refused):
@@ -142,6 +153,18 @@ class Custody:
         """Note what became of the image at a target and owe the alert; False if that was known already."""
         berth = self._holding(image_id)
         return berth is not None and berth.conclude(device, report)
+
+    def overload(self) -> str | None:
+        """Why nothing new may be begun while so many alerts wait for the broker; None if it may."""
+        return overload(self._limits, self.memory)
+
+    def backlog(self, device: Eui64) -> str | None:
+        """Why no further command for this device may be taken now; None if it may."""
+        return backlog(self._limits, self.memory, device)
+
+    def flood(self, device: Eui64) -> str | None:
+        """Why no further alert of this device's own may be taken now; None if it may."""
+        return flood(self._limits, self.memory, device)
 
     def owe(self, alert: Alert, memory: Memory | None = None) -> bool:
         """Owe any other alert, with a change of memory in the same step; False if it was raised before."""
@@ -194,7 +217,21 @@ class Custody:
             refused = _target_objection(target, offer.service_request, known)
             if refused is not None:
                 return refused
-        return None
+        return self._age_objection(offer) or self._load_objection(offer)
+
+    def _age_objection(self, offer: ImageOffer) -> Refused | None:
+        late = [each for each in offer.targets if each.device_type in NEW_WITH_SECMP0007]
+        if not self._predates_secmp0007 or not late:
+            return None
+        why = f"this hub's firmware predates SECMP0007: it takes no image for a {late[0].device_type}"
+        return Refused(f"{why} ({late[0].device})", "unsupported-device-type")
+
+    def _load_objection(self, offer: ImageOffer) -> Refused | None:
+        held = self.held(offer.image_id)
+        if held is not None and any(each.request_id == offer.request_id for each in held.assignments):
+            return None  # nothing new: it is only asked again
+        why = self.overload()
+        return None if why is None else Refused(why, "too-busy")
 
 
 def _target_objection(target: Target, service_request: str, known: Mapping[Eui64, str]) -> Refused | None:

@@ -15,7 +15,7 @@ from han.coordinator import RadioBusy, RadioGone, UnknownDevice
 from han.errors import HanError, OurError, TheirError
 from han.facts import Facts
 from han.security.errors import InstallCodeError
-from hub.activation import Activation
+from hub.activation import Activation, TooBusy
 from hub.custody import Custody
 from hub.devices import Devices
 from hub.house import House
@@ -44,7 +44,7 @@ from hub.orders import Orders
 from hub.outbox import Outbox
 from hub.questions import Unanswered
 from hub.serving import Serving
-from hub.slot import Accepted, Expired, Held, Joined, Preempted, Refused, Stage
+from hub.slot import Accepted, Expired, Held, Joined, Lost, MovedToMemory, Preempted, Refused, Stage
 from hub.transfers import Transfers
 from hub.version_reading import VersionReading
 from ota.eui64 import Eui64
@@ -170,7 +170,7 @@ class Desk:
                     if image.stage is Stage.STORED and added:
                         staff.serving.offer(image, added)
                     self._say(self._response("offer", offer), staff.custody.stand(offer.image_id))
-                case Expired():
+                case Expired() | MovedToMemory() | Lost():
                     pass
         self._changed()
 
@@ -200,11 +200,15 @@ class Desk:
         if device.device_type in {"PPMID", "IHD"}:
             return "unsupported-device-type", f"11.3 is not for a {device.device_type}"
         try:
-            if self._staff.activation.activate(request) == "ended":
-                return "ended", f"request {request.request_id} has ended here: use a new one"
+            match self._staff.activation.activate(request):
+                case "ended":
+                    return "ended", f"request {request.request_id} has ended here: use a new one"
+                case TooBusy(why=why):
+                    return "too-busy", why
+                case _:
+                    return None
         except TheirError as error:
             return "malformed", str(error)
-        return None
 
     def _order(self, order: TransferRequest | ConfigureRequest) -> None:
         if isinstance(order, TransferRequest):

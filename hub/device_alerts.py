@@ -20,7 +20,7 @@ from han.gbcs.receipt import ReceiptAlert
 from hub.alerts import UNKNOWN_VERSION, alert_id
 from hub.correspondence import Correspondence, Letter
 from hub.custody import Custody
-from hub.messages import Envelopes, FirmwareVerificationAlert, PpmidActivationAlert
+from hub.messages import Alert, Envelopes, FirmwareVerificationAlert, PpmidActivationAlert
 from hub.reckoning import Moment
 from ota.eui64 import Eui64
 
@@ -83,9 +83,8 @@ class DeviceAlerts:
             gbcs=letter.octets.hex(),
             **self._envelopes.stamp(self._id("CS09", letter)),
         )
-        if self._custody.owe(alert):
+        if self._owe(alert, letter.device):
             self._version(letter.device, said.file_version)
-            self._owed()
 
     def _received(self, letter: Letter) -> None:
         said = letter.said
@@ -107,8 +106,23 @@ class DeviceAlerts:
             manufacturer_image_hash=said.manufacturer_image_hash.hex(),
             **self._envelopes.stamp(self._id("receipt", letter)),
         )
-        if self._custody.owe(alert):
-            self._owed()
+        self._owe(alert, letter.device)
+
+    def _owe(self, alert: Alert, device: Eui64) -> bool:
+        """Owe it; False if it was raised before.
+
+        Raises:
+            TheirError: if too many of this device wait. Its radio has acknowledged the message before
+                anybody read it, so it is lost.
+        """
+        if alert.id in self._custody.memory.raised:
+            return False
+        too_many = self._custody.flood(device)
+        if too_many is not None:
+            raise TheirError(too_many)
+        self._custody.owe(alert)
+        self._owed()
+        return True
 
     def _type_of(self, device: Eui64) -> str:
         known = (each for each in self._custody.memory.devices if each.eui64 == device)

@@ -171,12 +171,18 @@ class Flash:
     def image(self, slot: SlotName) -> bytes | None:
         """The slot's stored image, if one is stored."""
         held = self._held(slot)
-        if held is None or held.stage is not Stage.STORED:
+        if held is None or held.stage is not Stage.STORED or held.is_in_memory:
             return None
         data = self._disk.read(_whole(held.image_id))
         if data is None or hashlib.sha256(data).hexdigest() != held.image_id:
             raise FlashError(f"the stored image {held.image_id[:12]} is damaged: empty the state directory")
         return data
+
+    @_translated
+    def release(self, memory: Memory) -> None:
+        """Keep a memory that says of a stored image that it is in memory now, then remove its file."""
+        self.keep(memory)
+        self._sweep()
 
     @_translated
     def clear(self, slot: SlotName, memory: Memory) -> None:
@@ -240,6 +246,8 @@ class Flash:
         """Remove every file that the memory does not refer to."""
         wanted = {MEMORY}
         for _, held in self._memory.holding():
+            if held.is_in_memory:
+                continue
             wanted.add(_whole(held.image_id) if held.stage is Stage.STORED else _part(held.image_id))
         ours = [name for name in self._disk.names() if name.endswith((".part", ".ota", ".new"))]
         leftovers = [name for name in ours if name not in wanted]

@@ -28,6 +28,7 @@ from hub.energy_service import EPOCH, EnergyService, EnergyServiceSettings
 from hub.errors import SurroundingsError
 from hub.flash import Flash, FlashError
 from hub.house import Ears, House, OpenHouse
+from hub.limits import Limits
 from hub.line import Line
 from hub.messages import Envelopes, HubState
 from hub.mqtt import Mailbox, MailboxSettings, Will
@@ -62,6 +63,9 @@ class HubSettings:
     """On what terms single devices are served; what is said on the running hub wins over it."""
     progress_every: float = 5.0
     """Seconds between two reports of one device's progress."""
+    limits: Limits = field(default_factory=Limits)
+    predates_secmp0007: bool = False
+    """Whether the hub's own firmware is older: it takes no image for a PPMID or an HCALCS, sends no CCS08."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,9 @@ class Hub:
         self.custody = Custody(
             flash,
             settings.slot,
+            limits=settings.limits,
             steady=settings.steady,
+            predates_secmp0007=settings.predates_secmp0007,
             hub=self.eui64,
             facts=self._facts,
             envelopes=self._envelopes,
@@ -217,7 +223,8 @@ class Hub:
         """Talk to the broker and serve the house until cancelled.
 
         Raises:
-            BrokerError: if the broker is not there at the start; later the hub waits for it.
+            BrokerError: if the broker is not there at the start, unless the mailbox is set to wait for it;
+                later the hub waits in any case.
             FlashError: if the disk refuses.
         """
         try:
@@ -255,7 +262,7 @@ class Hub:
         self._refusal.set_result(refusal)
 
     async def ready(self) -> None:
-        """Return when the hub is at the broker."""
+        """Return when the hub is at the broker, or serves its house while it waits for that."""
         await self._ready.wait()
 
     async def close(self) -> None:

@@ -366,6 +366,8 @@ class HeldImage(Struct, frozen=True, kw_only=True):
     """Targets that have neither finished nor failed."""
     retained_until: Utc | None
     """Until then it stays; afterwards it may go, when the space is needed."""
+    in_memory: bool = False
+    """Whether it is in memory alone, until the hub restarts (the retention policy that was withdrawn)."""
 
 
 class HubState(Message, frozen=True, kw_only=True):

@@ -166,6 +166,8 @@ class MailboxSettings:
         timers
             without a keepalive, and a look every second would make a virtual fortnight cost minutes.
         patience: seconds to wait for an acknowledgement before the connection is taken for dead.
+        waits: whether a broker that is not there at the start is waited for, as one is that goes away later.
+            A hub that loses its power in an outage has its house to serve meanwhile.
         first_pause, longest_pause: seconds between attempts to connect again, doubling from one to the other.
     """
 
@@ -175,6 +177,7 @@ class MailboxSettings:
     keepalive: int = 30
     housekeeping: float | None = 1.0
     patience: float = 10.0
+    waits: bool = False
     first_pause: float = 1.0
     longest_pause: float = 30.0
 
@@ -338,25 +341,33 @@ class Mailbox:
                 return
 
     async def __aenter__(self) -> Self:
-        """Connect.
+        """Connect; return when that is done, or at once if the broker is not there and is to be waited for.
 
         Raises:
-            BrokerError: if the broker is not there or refuses; once connected, the mailbox stays and tries
-            again.
+            BrokerError: if the broker is not there or refuses, unless it is to be waited for; once connected,
+                the mailbox stays and tries again.
         """
-        client = _Client(self._settings, self._will)
-        try:
-            await _cancellable(client.__aenter__())
-        except aiomqtt.MqttError as error:
-            client.cut()
-            raise BrokerError(_advice(self._settings.address, error)) from None
+        client = await self._first_connection()
         await self._tasks.__aenter__()
         self._keepers = [
             self._tasks.create_task(self._stay(client), name=f"{self._who} mailbox"),
             self._tasks.create_task(self._work(), name=f"{self._who} handles"),
         ]
-        await self._connected.wait()
+        if client is not None:
+            await self._connected.wait()
         return self
+
+    async def _first_connection(self) -> _Client | None:
+        client = _Client(self._settings, self._will)
+        try:
+            await _cancellable(client.__aenter__())
+        except aiomqtt.MqttError as error:
+            client.cut()
+            if not self._settings.waits:
+                raise BrokerError(_advice(self._settings.address, error)) from None
+            self._unreachable(error)
+            return None
+        return client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -380,8 +391,9 @@ class Mailbox:
         for keeper in self._keepers:
             keeper.cancel()
 
-    async def _stay(self, client: _Client) -> None:
-        """Serve connections, one after another, for ever."""
+    async def _stay(self, client: _Client | None) -> None:
+        """Serve connections, one after another, for ever; without a first one begin by finding one."""
+        client = client or await self._reconnected()
         while True:
             try:
                 await self._serve(client)
@@ -442,11 +454,12 @@ class Mailbox:
                 await _cancellable(client.__aenter__())
             except aiomqtt.MqttError as error:
                 client.cut()
-                self._facts.say(
-                    self._who, "mqtt.unreachable", why=str(error), broker=str(self._settings.address)
-                )
+                self._unreachable(error)
             else:
                 return client
+
+    def _unreachable(self, error: aiomqtt.MqttError) -> None:
+        self._facts.say(self._who, "mqtt.unreachable", why=str(error), broker=str(self._settings.address))
 
     async def _handle(self, message: aiomqtt.Message) -> None:
         payload = bytes(message.payload)

@@ -27,6 +27,9 @@ from ota.eui64 import Eui64
 DAY: Final = 86_400.0
 MINIMUM_RETENTION: Final = 14 * DAY
 """SECMP0007 as adopted: at least two weeks in flash; afterwards the image may be deleted, and need not be."""
+WITHDRAWN_RETENTION: Final = 7 * DAY
+"""Of the policy that the working group withdrew (28 July 2020): one week in flash, then in memory until a
+restart or until another image overwrites it."""
 
 
 class SlotName(StrEnum):
@@ -91,6 +94,8 @@ class Held:
     assignments: tuple[Assignment, ...]
     force_replace: bool = False
     """What its file says, or while it arrives, what the offer says that the file says."""
+    is_in_memory: bool = False
+    """Whether flash has let it go, so that it lasts until the next restart: see ``then_in_memory``."""
 
     @property
     def priority(self) -> Priority:
@@ -172,7 +177,21 @@ class Expired:
     image: Held
 
 
-Decision = Accepted | Joined | Preempted | Refused | Expired
+@dataclass(frozen=True, slots=True)
+class MovedToMemory:
+    """The retention has passed, and the slot keeps images in memory then: flash has it no more."""
+
+    image: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A restart has emptied the memory that the image was in. Each unfinished target is owed an alert."""
+
+    image: Held
+
+
+Decision = Accepted | Joined | Preempted | Refused | Expired | MovedToMemory | Lost
 
 
 class EqualPriorityPolicy(Protocol):
@@ -227,6 +246,9 @@ class SlotSettings:
         esme_capacity: octets of the ESME slot; None: as many as the shared slot has.
         retention: seconds for which a needed image is safe; at least 14 days.
         delete_when: what happens then. A GSME image takes the slot from others whatever this says.
+        then_in_memory: whether a stored image leaves the flash when its retention has passed and stays in
+            memory until a restart, or until another image wants the slot. With a retention of one week this
+            is the policy that SECMP0007 withdrew in 2020. It overrides ``delete_when``.
         equal_priority: who wins between images of the same priority.
         honours_force_replace: whether an image whose file says so takes the slot from one of the same or of
             lower priority at once. From a GSME's image only another GSME's may.
@@ -236,6 +258,7 @@ class SlotSettings:
     esme_capacity: int | None = None
     retention: float = MINIMUM_RETENTION
     delete_when: DeleteWhen = DeleteWhen.SPACE_IS_NEEDED
+    then_in_memory: bool = False
     equal_priority: EqualPriorityPolicy = field(default_factory=KeepTheWaiting)
     honours_force_replace: bool = True
 
@@ -283,6 +306,11 @@ class Slot:
         """The image in the slot, arriving or stored."""
         return self._held
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the held image would not survive a restart though it is stored."""
+        return self._held is not None and self._held.is_in_memory
+
     def retained_until(self) -> float | None:
         """When the promise to keep the held image ends."""
         return None if self._held is None else self._held.since + self.settings.retention
@@ -291,7 +319,7 @@ class Slot:
         """Whether a target still waits for the held image and the image is kept for it."""
         if self._held is None or not self._held.unfinished:
             return False
-        is_kept = self.settings.delete_when is DeleteWhen.NEVER
+        is_kept = self.settings.delete_when is DeleteWhen.NEVER and not self.settings.then_in_memory
         return is_kept or now < self._held.since + self.settings.retention
 
     def offer(self, candidate: Candidate, now: float) -> list[Decision]:
@@ -347,14 +375,24 @@ class Slot:
 
     def timer(self) -> float | None:
         """When ``tick`` would have something to say."""
+        if self.settings.then_in_memory:
+            is_on_flash = self._held is not None and self._held.stage is Stage.STORED
+            return self.retained_until() if is_on_flash and not self.is_in_memory else None
         return self.retained_until() if self.settings.delete_when is DeleteWhen.AT_EXPIRY else None
 
     def tick(self, now: float) -> list[Decision]:
-        """Let the image go if the slot is set to do so and the retention has passed."""
+        """Let the image go, or out of the flash, if the slot is set so and the retention has passed."""
         due = self.timer()
         if due is None or now < due:
             return []
+        if self.settings.then_in_memory:
+            self._held = replace(self._occupied(), is_in_memory=True)
+            return [MovedToMemory(self._held)]
         return [Expired(self.discard())]
+
+    def restarted(self) -> list[Decision]:
+        """The hub was off: what was in memory is gone."""
+        return [Lost(self.discard())] if self.is_in_memory else []
 
     def _unfit(self, candidate: Candidate) -> Refused | None:
         if candidate.size > self.settings.capacity:
@@ -412,8 +450,10 @@ class Slot:
         if added:
             renewed = {each.device for each in added}
             kept = tuple(each for each in held.assignments if each.device not in renewed)
-            # A new request is promised the whole retention, whenever the image itself came.
-            self._held = replace(held, assignments=kept + added, since=now)
+            # A new request is promised the whole retention, whenever the image itself came. Memory promises
+            # nothing.
+            since = held.since if held.is_in_memory else now
+            self._held = replace(held, assignments=kept + added, since=since)
         return Joined(self._occupied(), added)
 
     def _exchange(self, before: Assignment, after: Assignment) -> None:

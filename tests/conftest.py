@@ -8,6 +8,7 @@ and gets the ordinary loop, as does one that asks for it with
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 import hypothesis
@@ -41,6 +42,18 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
         return FACTORIES
     name = "ordinary" if item.get_closest_marker("bench") else "virtual"
     return {name: FACTORIES[name]}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases the enumerations have tried; each test records its own as "... tried ..."."""
+    tried: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, many in report.user_properties:
+                if " tried" in name and report.when == "call":
+                    tried[name] += many
+    for name, many in sorted(tried.items()):
+        terminalreporter.write_line(f"{name}: {many}")
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def hub(
                 further_clusters=tuple(stub.cluster for stub in config.stub_clusters),
             ),
             _security(config, radio_url),
-            MailboxSettings(address, client_id=""),
+            MailboxSettings(address, client_id="", waits=config.mqtt.waits),
             home,
             facts,
             as_json,

@@ -216,7 +216,13 @@ class _Entry:
         verdict = _RECEIPT.get(alert.code, "of unknown meaning")
         whose = "" if named else ", which is not the image of this request"
         text = f"image signature {verdict}, Manufacturer Image Hash {digest}{whose}"
-        self._tell(about[0], "Firmware Distribution Receipt Alert", code=alert.code, text=text)
+        event = "Firmware Distribution Receipt Alert"
+        if named and alert.code == "0x8F72" and self.change.inventory.hubs().get(hub):
+            # A hub from before SECMP0007 sends no transfer alert: this is all that will ever come.
+            told = Told(happening=Happening.TRANSFERRED, event=event, code=alert.code, text=text)
+            self.learn(about[0], told)
+        else:
+            self._tell(about[0], event, code=alert.code, text=text)
 
     def _image_hash(self, part: Part) -> str | None:
         request = self.change.requests.get(part.request_id)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from han.gbcs.parties import SUPPLIER, lab_party
 from han.sim.home import DeviceDescription
+from ota.eui64 import Eui64
 from ota.gbcs_image import TRAILER_SIZE, GbcsImage, Layout, authorise, layout_for
 from ota.image import HardwareRange, Header
 
@@ -61,13 +62,13 @@ class UpgradeFile:
 
 
 class Supplier:
-    """Who authorises the images of meters and load switches: the lab's, whose key is no secret.
+    """Who authorises the images of meters and load switches: a party of the lab, whose key is no secret.
 
-    It is the key that signs CS06 too, so its certificate among the evidence verifies image and command.
+    By default it is the one that signs CS06 too, so its certificate verifies image and command.
     """
 
-    def __init__(self) -> None:
-        self._key = lab_party(SUPPLIER).signing
+    def __init__(self, eui64: Eui64 = SUPPLIER) -> None:
+        self._key = lab_party(eui64).signing
 
     @property
     def public_key(self) -> str:

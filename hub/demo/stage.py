@@ -11,7 +11,7 @@ import random
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class HubOnMains:
         return self._hub
 
     async def power_on(self) -> None:
-        """Start the hub; returns when it is at the broker."""
+        """Start the hub; returns when it serves, which it does before it finds its broker."""
         self._hub = await self._open_hub()
         self._running = self._tasks.create_task(self._hub.run(), name="hub")
         await self._hub.ready()
@@ -302,7 +302,7 @@ async def open_stage(
                 ),
                 open_house=coordinator_at(radio, network, security, facts),
                 flash=Flash(RealDisk(state)),
-                mailbox=MailboxSettings.in_simulation(reached, "hub"),
+                mailbox=replace(MailboxSettings.in_simulation(reached, "hub"), waits=True),
                 bearings=bearings,
             )
 

@@ -1,4 +1,4 @@
-"""The home of a gas meter that sleeps with everything around it: hub, bellows, dongle, air, head end."""
+"""A home, such as that of a gas meter that sleeps, with all around it: hub, dongle, air, head end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from han.clock import Utc
 from han.facts import Facts
 from han.sim.air.capture import KeyFile
-from han.sim.home import read_home
+from han.sim.home import Home, read_home
 from han.sim.house import House
 from hub.dcc.requests import UpdateFirmware, UpdatePpmidFirmware
 from hub.demo.images import Supplier
@@ -27,11 +27,17 @@ async def sleepy_home(seed: int = 7, loss: float = 0.0, evidence: Path | None = 
 
     ``evidence`` is a folder for a capture (home.pcap) and its keys (home.keys).
     """
+    async with inhabited(read_home(str(SLEEPY_GSME)), seed, loss, evidence) as running:
+        yield running
+
+
+@asynccontextmanager
+async def inhabited(home: Home, seed: int = 7, loss: float = 0.0, evidence: Path | None = None):
+    """Any home with everything running, its devices joined and asleep or idle."""
     loop = asyncio.get_running_loop()
     facts = Facts(loop.time)
     supplier = Supplier()
-    home = prepared_home(read_home(str(SLEEPY_GSME)), supplier, None)
-    house = House(home, facts=facts, utc=Utc(loop).at, seed=seed, loss=loss)
+    house = House(prepared_home(home, supplier, None), facts=facts, utc=Utc(loop).at, seed=seed, loss=loss)
     house.run_on(loop)
     told = []
     facts.subscribe(told.append)

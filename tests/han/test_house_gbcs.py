@@ -218,6 +218,22 @@ def test_a_device_that_knows_no_cs08_says_nothing(world, name):
     assert "0x0129" in world.said("gbcs.dropped", name)[0].why
 
 
+def test_a_ppmid_from_before_secmp0007_activates_and_never_says_a_word(world):
+    world.hub.offer(image_for(world, "ppmid-silent", version=NEW), "ppmid-silent")
+    world.run_until("device.activated", "ppmid-silent")
+    world.run(60.0)
+    for message in (activate(world, "ppmid-silent", bytes(32)), read_version(world, "ppmid-silent"), b"\x30"):
+        world.hub.tell("ppmid-silent", message)
+        world.run(60.0)
+    world["ppmid-silent"].power_off()
+    world["ppmid-silent"].power_on()
+    world.run(2 * 86_400.0)
+
+    assert world["ppmid-silent"].file_version == NEW
+    assert heard_from(world, "ppmid-silent") == []
+    assert world["ppmid-silent"].memory.unsent == ()
+
+
 def test_a_ppmid_takes_no_activate_command(world):
     world.hub.tell("ppmid", activate(world, "ppmid", bytes(32)))
     world.run(10.0)

@@ -164,6 +164,8 @@ class Device:
         self.counter = 0
         self.can_read_version = True
         self.tunnel: int | None = None
+        self.answers: dict[bytes, bytes] = {}
+        """What was answered to each command."""
         self.dated: asyncio.TimerHandle | None = None
         self.settings = ClientSettings(
             first_query_within=1.0,
@@ -247,6 +249,9 @@ class Device:
                 self.tell(firmware_version_read(message, ReadFirmwareVersionResponse(version)).to_bytes())
             return
         assert isinstance(command, ActivateFirmwareCommand)
+        if data in self.answers:  # it comes again: whoever sent it does not know that it was obeyed
+            self.tell(self.answers[data])
+            return
         if self.dated is not None:
             self.dated.cancel()
             self.dated = None
@@ -259,7 +264,8 @@ class Device:
                 self.dated = asyncio.get_running_loop().call_later(
                     max(0.0, wait), self._time_has_come, command
                 )
-        self.tell(firmware_activated(message, response, self.house.utc.now()).to_bytes())
+        self.answers[data] = firmware_activated(message, response, self.house.utc.now()).to_bytes()
+        self.tell(self.answers[data])
         self.settle()
 
     def _time_has_come(self, command: ActivateFirmwareCommand) -> None:

@@ -223,6 +223,13 @@ def test_a_kilobyte_is_what_the_file_says_it_is(tmp_path, said, octets):
     assert Config.read(tmp_path / "c.toml").settings().slot.capacity == octets
 
 
+def test_the_withdrawn_policy_can_be_had(tmp_path):
+    (tmp_path / "c.toml").write_text("[slot]\nretention_policy = 'withdrawn'")
+    slot = Config.read(tmp_path / "c.toml").settings().slot
+    assert (slot.retention, slot.then_in_memory) == (7 * 86_400, True)
+    assert not Config().settings().slot.then_in_memory
+
+
 def test_a_retention_below_two_weeks_has_to_be_said_in_words(tmp_path):
     (tmp_path / "c.toml").write_text("[slot]\nretention_days = 7\nshorter_retention = 'against SECMP0007'")
     assert Config.read(tmp_path / "c.toml").settings().slot.retention == 7 * 86_400

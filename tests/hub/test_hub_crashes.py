@@ -1,283 +1,150 @@
-"""The hub may die at any step of an update; the request ends well, and each alert is told once.
+"""The hub may die at any frame and at any operation of its disk; what it promised holds all the same.
 
-A step is a frame on the air, or one operation of the disk. Nothing of the hub survives but its disk, and of
-that only what was synchronised. The head end asks again when it gets no answer, as a CSP does.
+Nothing of the hub survives but its disk, and of that what `hub_faulty_disk` lets survive. What must hold
+is in `power_cuts`, the stories are in `hub_stories`; the head end asks again, as a CSP does.
+
+A share of the cases is tried always, every single cut and more of the double ones with ``-m soak``;
+``python tests/hub/try_power_cuts.py --twice`` tries all there are and says how far it has come.
 """
 
-import asyncio
-import contextlib
-import random
-from datetime import datetime, timedelta
+from __future__ import annotations
+
+import itertools
+from typing import Final
 
 import pytest
-from hub_faulty_disk import FaultyDisk, PowerCutError
-from hub_world import ESME, GSME, HCALCS, PPMID, World, cs06, image_for, image_hash
+from hub_faulty_disk import Cut, FaultyDisk, Operation, Place, Survives
+from hub_stories import STORIES
+from power_cuts import PromiseBroken, cases, live_through, second_cuts
 
-from han.gbcs.payloads import CANCEL
-from hub.errors import SurroundingsError
-from hub.messages import ActivateRequest, TransferRequest
+from hub.flash import BESIDE, MEMORY
 
-PPMID_IMAGE = image_for("PPMID", size=300)
-HCALCS_IMAGE = image_for("HCALCS", size=200)
-GSME_IMAGE = image_for("GSME", size=200)
-ESME_IMAGE = image_for("ESME", size=200)
+BY_NAME: Final = pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
 
 
-async def update_a_ppmid(world: World) -> None:
-    head_end = world.head_end
-    head_end.chunk_size = 150
-    await head_end.insist(lambda: head_end.offer(PPMID_IMAGE, PPMID))
-    await head_end.alert("0x8F8A", PPMID)
-    await head_end.alert("0x8F8B", PPMID)
-
-
-async def update_an_hcalcs(world: World) -> None:
-    head_end = world.head_end
-    head_end.chunk_size = 150
-    await head_end.insist(lambda: head_end.offer(HCALCS_IMAGE, HCALCS))
-    await head_end.alert("0x8F8A", HCALCS)
-    await head_end.insist(
-        lambda: head_end.ask(
-            ActivateRequest(
-                request_id="activate-1",
-                device=str(HCALCS),
-                gbcs=cs06(HCALCS, image_hash("HCALCS", HCALCS_IMAGE)),
-                **head_end.pen.stamp(),
-            )
-        )
+def every(many: int, soaked: int):
+    """Every so-manieth case always, and more of them in a soak."""
+    return pytest.mark.parametrize(
+        "stride", [many, pytest.param(soaked, marks=pytest.mark.soak)], ids=["share", "soak"]
     )
-    await head_end.alert("CS06", HCALCS)
 
 
-async def update_an_esme_and_a_ppmid_while_gas_takes_the_shared_slot(world: World) -> None:
-    head_end = world.head_end
-    head_end.chunk_size = 150
-    world.house.devices[PPMID].power_off()
-    await head_end.insist(lambda: head_end.offer(ESME_IMAGE, ESME))
-    await head_end.insist(lambda: head_end.offer(PPMID_IMAGE, PPMID))
-    await asyncio.sleep(1.0)
-    await head_end.insist(lambda: head_end.offer(GSME_IMAGE, GSME))
-    for device in (ESME, GSME):
-        await head_end.alert("0x8F8A", device)
+@BY_NAME
+@every(9, 1)
+def test_the_hub_may_crash_at_every_frame(story, stride, record_property):
+    frames = range(1, (live_through(story)).frames + 1, stride)
+    for number in frames:
+        live_through(story, at_frame=number)
+    record_property("power cuts tried at frames", len(frames))
 
 
-async def activate_for_later_then_cancel_and_activate_again(world: World) -> None:
-    head_end, device = world.head_end, world.house.devices[HCALCS]
-    await head_end.insist(lambda: head_end.offer(HCALCS_IMAGE, HCALCS))
-    await head_end.alert("0x8F8A", HCALCS)
-    digest = image_hash("HCALCS", HCALCS_IMAGE)
-    soon = device.house.utc.now() + timedelta(minutes=20)
-    for counter, when in enumerate((soon, CANCEL, soon), 1):
-
-        def command(counter: int = counter, when: datetime = when) -> ActivateRequest:
-            return ActivateRequest(
-                request_id=f"activate-{counter}",
-                device=str(HCALCS),
-                gbcs=cs06(HCALCS, digest, counter, when),
-                **head_end.pen.stamp(),
-            )
-
-        await head_end.insist(lambda command=command: head_end.ask(command()))
-        await head_end.when(
-            lambda request=f"activate-{counter}": [
-                each for each in head_end.alerts if getattr(each, "request_id", "") == request
-            ]
-        )
-    await head_end.alert("0x8F66", HCALCS)
+@BY_NAME
+@every(9, 1)
+def test_the_power_may_go_before_amid_and_after_every_operation_of_the_disk(story, stride, record_property):
+    tried = list(itertools.islice(cases((live_through(story)).operations), 0, None, stride))
+    for cut in tried:
+        live_through(story, (cut,))
+    record_property("power cuts tried at the disk", len(tried))
 
 
-async def preempt_an_image_that_nobody_has_collected_yet(world: World) -> None:
-    head_end = world.head_end
-    head_end.chunk_size = 150
-    world.house.devices[PPMID].power_off()
-
-    async def stored() -> None:
-        await head_end.offer(PPMID_IMAGE, PPMID)
-        await head_end.when(lambda: any(wanted.complete for wanted in head_end.wanted))
-
-    await head_end.insist(stored)
-    await head_end.insist(lambda: head_end.offer(GSME_IMAGE, GSME))
-    await head_end.alert("0x8F89", PPMID, 1)
-    await head_end.alert("0x8F8A", GSME)
+@BY_NAME
+@every(2999, 101)
+def test_the_power_may_go_again_while_the_hub_recovers(story, stride, record_property):
+    both = itertools.product(cases((live_through(story)).operations), second_cuts())
+    tried = list(itertools.islice(both, 0, None, stride))
+    for cuts in tried:
+        live_through(story, cuts)
+    record_property("power cuts tried in a recovery", len(tried))
 
 
-async def pause_a_download_and_abort_it(world: World) -> None:
-    head_end = world.head_end
-    head_end.chunk_size = 150
-    device = world.house.devices[PPMID]
-
-    async def order(action: str) -> None:
-        await head_end.insist(
-            lambda: head_end.ask(TransferRequest(device=str(PPMID), action=action, **head_end.pen.stamp()))
-        )
-
-    head_end.holds_back = True
-    await head_end.insist(lambda: head_end.offer(PPMID_IMAGE, PPMID))
-    await order("pause")
-    head_end.holds_back = False
-    await head_end.go_on(head_end.wanted[-1])
-    await head_end.when(lambda: any(each.image and each.image.stage == "stored" for each in head_end.states))
-    await asyncio.sleep(600.0)
-    assert device.offsets == [], "it stays paused, whenever the power goes"
-    await order("abort")
-    await head_end.alert("0x8F89", PPMID, 3)
+# The enumeration itself: it knows every place, and finds flashes that are not safe.
 
 
-async def keep_the_hub_up(world: World, has_died: asyncio.Event) -> None:
-    """A power supply that comes back after a while, as often as needed."""
-    while True:
-        await has_died.wait()
-        has_died.clear()
-        await world.hub.crash()
-        with contextlib.suppress(PowerCutError, BaseExceptionGroup):
-            await world.stop()
-        world.disk.power_back()
-        await asyncio.sleep(20.0)
-        with contextlib.suppress(SurroundingsError):
-            await world.start()
-        assert all(held.image_id in world.head_end.images for held in world.hub.custody.images())
+def test_every_operation_is_cut_before_after_and_wherever_it_can_tear():
+    operations = [Operation("write", "a"), Operation("rename", "a b"), Operation("read", "b")]
+    tried = list(cases(operations))
+    places = [{cut.place for cut in tried if cut.operation == number} for number in (1, 2, 3)]
+    assert places == [set(Place), {Place.BEFORE, Place.AFTER}, {Place.BEFORE}]
+    survives = {cut.survives for cut in tried if (cut.operation, cut.place) == (2, Place.AFTER)}
+    assert survives == set(Survives) - {Survives.DICE}
+    assert len(tried) == len(set(tried))
 
 
-async def with_a_crash(tmp_path, story, *devices, at_frame=None, at_disk_step=None, seed=0) -> World:
-    """Tell the story to its end with one crash; gives the world as it then is."""
-    disk = FaultyDisk(random.Random(seed))
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(
-        lambda _, context: (
-            None
-            if isinstance(context.get("exception"), PowerCutError)
-            else loop.default_exception_handler(context)
-        )
-    )
-    async with World(tmp_path, disk) as world:
-        has_died = asyncio.Event()
-        await world.start()
-        await world.join(*devices)
-        start = world.house.frames, disk.steps
+class NamesAreNeverSafe(FaultyDisk):
+    """A flash that renames and does not synchronise the directory."""
 
-        def die() -> None:
-            world.hub.halt()
-            world.house.ears = None
-            has_died.set()
+    def sync_names(self) -> None:
+        pass
 
-        def frame(number: int) -> None:
-            if at_frame is not None and number == start[0] + at_frame:
-                die()
 
-        world.house.on_frame = frame
-        if at_disk_step is not None:
-            disk.steps_left = at_disk_step
-            disk.on_cut = die
-        supply = asyncio.create_task(keep_the_hub_up(world, has_died))
+class OctetsAreNeverSafe(FaultyDisk):
+    """A flash that forgets to synchronise what it writes."""
+
+    def sync(self, name: str) -> None:
+        pass
+
+
+class TheImageIsNotSafe(FaultyDisk):
+    """A flash that synchronises its memory, and not the image."""
+
+    def sync(self, name: str) -> None:
+        if not name.endswith(".part"):
+            super().sync(name)
+
+
+class TheMemoryIsRenamedTooEarly(FaultyDisk):
+    """A flash that synchronises its memory only when that has its name already."""
+
+    def sync(self, name: str) -> None:
+        if name != BESIDE:
+            super().sync(name)
+
+    def rename(self, old: str, new: str) -> None:
+        super().rename(old, new)
+        if new == MEMORY:
+            super().sync(new)
+
+
+class TheMemoryIsWrittenInPlace(FaultyDisk):
+    """A flash that writes over its memory."""
+
+    def write(self, name: str, data: bytes) -> None:
+        super().write(MEMORY if name == BESIDE else name, data)
+
+    def sync(self, name: str) -> None:
+        super().sync(MEMORY if name == BESIDE else name)
+
+    def rename(self, old: str, new: str) -> None:
+        if old != BESIDE:
+            super().rename(old, new)
+
+
+@pytest.mark.parametrize(
+    "unsafe",
+    [
+        NamesAreNeverSafe,
+        OctetsAreNeverSafe,
+        TheImageIsNotSafe,
+        TheMemoryIsRenamedTooEarly,
+        TheMemoryIsWrittenInPlace,
+    ],
+)
+def test_a_flash_that_is_not_safe_breaks_a_promise(unsafe):
+    story = STORIES[0]
+    operations = (live_through(story, (), unsafe)).operations
+    broken = []
+    for cut in itertools.islice(cases(operations), 0, None, 3):
         try:
-            await story(world)
-            await asyncio.sleep(120.0)
-        finally:
-            supply.cancel()
-        world.steps = world.house.frames - start[0], disk.steps - start[1]
-        return world
+            live_through(story, (cut,), unsafe)
+        except PromiseBroken as error:
+            broken.append(str(error))
+            break
+    assert broken, "no cut finds it"
 
 
-def judge(world: World, device, codes) -> None:
-    """One terminal outcome, each alert once, nothing said that did not hold, nothing downloaded twice."""
-    told = {alert.id: (alert.code, alert.response) for alert in world.head_end.alerts}
-    assert sorted(told.values()) == sorted((code, 0) for code in codes)
-    raised = [fact.id for fact in world.told if fact.what == "alert.raised"]
-    assert len(raised) == len(set(raised)), "it is said of an alert when that is safe, and so only once"
-    state = world.house.devices[device]
-    assert state.version == 2
-    assert len(state.downloads) == 1
-    assert state.offsets == sorted(set(state.offsets)), "it goes on where it stood"
-
-
-STORIES = [
-    (update_a_ppmid, PPMID, ["0x8F8A", "0x8F8B"]),
-    (update_an_hcalcs, HCALCS, ["0x8F8A", "CS06"]),
-]
-
-
-@pytest.mark.parametrize(("story", "device", "codes"), STORIES, ids=["PPMID", "HCALCS"])
-async def test_the_hub_may_crash_at_every_frame(tmp_path, story, device, codes):
-    (tmp_path / "0").mkdir()
-    frames, _ = (await with_a_crash(tmp_path / "0", story, device)).steps
-    for number in range(1, min(frames, 60)):
-        (tmp_path / str(number)).mkdir()
-        judge(await with_a_crash(tmp_path / str(number), story, device, at_frame=number), device, codes)
-
-
-@pytest.mark.parametrize(("story", "device", "codes"), STORIES, ids=["PPMID", "HCALCS"])
-async def test_the_power_may_go_at_every_step_of_the_disk(tmp_path, story, device, codes):
-    (tmp_path / "0").mkdir()
-    _, steps = (await with_a_crash(tmp_path / "0", story, device)).steps
-    for number in range(1, steps + 1):
-        (tmp_path / str(number)).mkdir()
-        world = await with_a_crash(tmp_path / str(number), story, device, at_disk_step=number, seed=number)
-        judge(world, device, codes)
-
-
-async def test_the_power_may_go_at_every_step_of_dated_and_cancelled_activations(tmp_path):
-    story = activate_for_later_then_cancel_and_activate_again
-    (tmp_path / "0").mkdir()
-    _, steps = (await with_a_crash(tmp_path / "0", story, HCALCS)).steps
-    for number in range(steps // 3, steps + 1):  # before that it is an update like another
-        (tmp_path / str(number)).mkdir()
-        world = await with_a_crash(tmp_path / str(number), story, HCALCS, at_disk_step=number, seed=number)
-        told = {alert.id: alert for alert in world.head_end.alerts if alert.TOPIC == "alert/activation"}
-        assert sorted((each.request_id, each.code, each.response) for each in told.values()) == [
-            ("activate-1", "CS06", None),
-            ("activate-2", "CS06", None),
-            ("activate-3", "0x8F66", 0),
-            ("activate-3", "CS06", None),
-        ], number
-        memory = world.hub.custody.memory
-        assert (memory.activations, memory.alerts) == ((), ()), number
-        assert world.house.devices[HCALCS].version == 2, number
-
-
-async def test_the_power_may_go_at_every_step_of_a_preemption(tmp_path):
-    story = preempt_an_image_that_nobody_has_collected_yet
-    (tmp_path / "0").mkdir()
-    _, steps = (await with_a_crash(tmp_path / "0", story, PPMID, GSME)).steps
-    for number in range(1, steps + 1):
-        (tmp_path / str(number)).mkdir()
-        world = await with_a_crash(
-            tmp_path / str(number), story, PPMID, GSME, at_disk_step=number, seed=number
-        )
-        told = {alert.id: (alert.code, alert.device, alert.response) for alert in world.head_end.alerts}
-        assert sorted(told.values()) == [("0x8F89", str(PPMID), 1), ("0x8F8A", str(GSME), 0)], number
-        assert len(world.house.devices[GSME].downloads) == 1
-
-
-async def test_the_power_may_go_at_every_third_step_of_updates_in_both_slots(tmp_path):
-    """Every step of the disk alone is tried in test_flash; here alerts and devices are looked at too."""
-    story = update_an_esme_and_a_ppmid_while_gas_takes_the_shared_slot
-    (tmp_path / "0").mkdir()
-    _, steps = (await with_a_crash(tmp_path / "0", story, ESME, PPMID, GSME)).steps
-    assert steps > 100
-    for number in range(1, steps + 1, 3):
-        (tmp_path / str(number)).mkdir()
-        world = await with_a_crash(
-            tmp_path / str(number), story, ESME, PPMID, GSME, at_disk_step=number, seed=number
-        )
-        told = {alert.id: (alert.code, alert.device, alert.response) for alert in world.head_end.alerts}
-        assert sorted(told.values()) == [
-            ("0x8F89", str(PPMID), 1),
-            ("0x8F8A", str(ESME), 0),
-            ("0x8F8A", str(GSME), 0),
-        ], number
-        assert world.house.devices[ESME].downloads == [ESME_IMAGE], number
-        assert world.house.devices[GSME].downloads == [GSME_IMAGE], number
-
-
-async def test_the_power_may_go_at_every_step_of_a_pause_and_an_abort(tmp_path):
-    story = pause_a_download_and_abort_it
-    (tmp_path / "0").mkdir()
-    _, steps = (await with_a_crash(tmp_path / "0", story, PPMID)).steps
-    for number in range(1, steps + 1):
-        (tmp_path / str(number)).mkdir()
-        world = await with_a_crash(tmp_path / str(number), story, PPMID, at_disk_step=number, seed=number)
-        told = {alert.id: alert for alert in world.head_end.alerts}
-        [alert] = told.values()
-        assert (alert.code, alert.response) == ("0x8F89", 3), number
-        assert alert.reason.startswith("aborted by the user"), number
-        assert world.house.devices[PPMID].downloads == []
+def test_a_broken_promise_names_the_case_and_what_did_not_hold():
+    cut = Cut(8, Place.AFTER, Survives.NOTHING)
+    with pytest.raises(
+        PromiseBroken, match="a PPMID is updated, after operation 8; survives: nothing: not kept"
+    ):
+        live_through(STORIES[0], (cut,), OctetsAreNeverSafe)

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import random
 
@@ -16,14 +17,16 @@ from hub.mqtt import IN_WORDS, BrokerAddress, BrokerError, Mailbox, MailboxSetti
 class Post:
     """A mailbox and what came to it."""
 
-    def __init__(self, address: BrokerAddress, name: str, will: Will | None = None) -> None:
+    def __init__(
+        self, address: BrokerAddress, name: str, will: Will | None = None, *, waits: bool = False
+    ) -> None:
         self.got: list[tuple[str, bytes]] = []
         self.facts = Facts(asyncio.get_running_loop().time)
         self.told = []
         self.facts.subscribe(self.told.append)
         self.came = asyncio.Event()
         self.mailbox = Mailbox(
-            MailboxSettings.in_simulation(address, name),
+            dataclasses.replace(MailboxSettings.in_simulation(address, name), waits=waits),
             who=name,
             facts=self.facts,
             dice=random.Random(name),
@@ -177,6 +180,21 @@ async def test_a_broker_that_is_not_there_is_named_with_advice(tmp_path):
     post = Post(BrokerAddress.parse(f"mqtt+unix://{tmp_path}/nobody"), "one")
     with pytest.raises(BrokerError, match="start a broker"):
         await post.mailbox.__aenter__()
+
+
+async def test_a_broker_that_is_not_there_is_waited_for_where_that_is_set(tmp_path):
+    address = EmbeddedBroker.on_socket(tmp_path / "b").address
+    early = Post(address, "early", waits=True)
+    await early.mailbox.on("a", early.take)
+    async with early.mailbox:
+        waiting = asyncio.create_task(early.mailbox.publish("a", b"said before anybody listened"))
+        await asyncio.sleep(3600.0)
+        assert not waiting.done()
+        async with EmbeddedBroker.on_socket(tmp_path / "b"):
+            await waiting
+            await early.wait()
+            assert early.got == [("a", b"said before anybody listened")]
+    assert [fact.what for fact in early.told].count("mqtt.connected") == 1
 
 
 async def test_a_mistake_in_a_handler_ends_the_program_that_made_it(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 from hub.errors import OurError
 from hub.slot import (
     DAY,
+    WITHDRAWN_RETENTION,
     Accepted,
     Assignment,
     Candidate,
@@ -11,6 +12,8 @@ from hub.slot import (
     Fate,
     Joined,
     LatestWins,
+    Lost,
+    MovedToMemory,
     Preempted,
     Priority,
     Refused,
@@ -135,6 +138,48 @@ def test_an_image_that_is_never_deleted_outlasts_its_retention_while_somebody_wa
     assert slot.retained_until() == 14 * DAY, "more than that was never promised"
     slot.conclude(OTHER_PPMID, Fate.FAILED)
     assert isinstance(slot.offer(image("b", HCALCS), now=400 * DAY)[0], Preempted)
+
+
+WITHDRAWN = {"retention": WITHDRAWN_RETENTION, "then_in_memory": True}
+
+
+def test_the_withdrawn_policy_takes_the_image_out_of_flash_after_a_week_and_loses_it_at_a_restart():
+    slot = slot_holding(image("a", PPMID, OTHER_PPMID), **WITHDRAWN)
+    assert slot.restarted() == []
+    assert slot.timer() == 7 * DAY
+    assert slot.tick(7 * DAY - 1) == []
+    [moved] = slot.tick(7 * DAY)
+    assert isinstance(moved, MovedToMemory)
+    assert (slot.is_in_memory, slot.timer()) == (True, None)
+    slot.conclude(PPMID, Fate.FINISHED)
+    [lost] = slot.restarted()
+    assert isinstance(lost, Lost)
+    assert [each.device for each in lost.image.unfinished] == [OTHER_PPMID]
+    assert slot.held is None
+
+
+def test_whoever_wants_the_space_overwrites_what_is_in_memory():
+    slot = slot_holding(image("a", PPMID), **WITHDRAWN)
+    assert isinstance(slot.offer(image("b", HCALCS), now=6 * DAY)[0], Refused)
+    slot.tick(7 * DAY)
+    assert isinstance(slot.offer(image("b", HCALCS), now=7 * DAY)[0], Preempted)
+    assert not slot.is_in_memory
+
+
+def test_a_new_request_for_what_is_in_memory_is_served_but_promised_nothing():
+    slot = slot_holding(image("a", PPMID), **WITHDRAWN)
+    slot.tick(7 * DAY)
+    [joined] = slot.offer(image("a", OTHER_PPMID, request="later"), now=8 * DAY)
+    assert isinstance(joined, Joined)
+    assert slot.timer() is None
+    assert isinstance(slot.offer(image("b", HCALCS), now=8 * DAY)[0], Preempted)
+
+
+def test_an_image_that_arrives_slowly_is_not_taken_out_of_flash_half():
+    slot = Slot(SlotSettings(**WITHDRAWN))
+    slot.offer(image("a", PPMID), now=0.0)
+    assert slot.timer() is None
+    assert slot.tick(10 * DAY) == []
 
 
 def test_a_gas_image_takes_the_place_even_of_one_that_is_never_deleted():

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import two_stage_home
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from han.gbcs.codes import AlertCode, MessageCode
@@ -136,6 +137,22 @@ def test_what_a_two_stage_device_says_is_signed_so_that_openssl_believes_it(hold
     dice = random.Random(7)
     for _ in range(5):
         assert not holds(message, with_a_flipped_bit(octets, dice))
+
+
+def test_openssl_believes_all_that_the_devices_of_a_house_say_while_they_are_updated(holds, folder):
+    world = two_stage_home.TwoStageWorld(two_stage_home.two_stage_home("receipt_alert = true"))
+    world.move_in()
+    for name in two_stage_home.TWO_STAGE:
+        write_parties(folder, (world[name].eui64,))
+        image_hash = world.hold(name)
+        world.activate(name, bytes(32))
+        world.run(60.0)
+        world.activate(name, image_hash, world.soon(120.0))
+        world.run(240.0)
+        heard = world.hub.messages_of(name)
+
+        assert [Envelope.parse(octets).code for octets in heard][1:] == [0x0012, 0x0012, 0x00CA]
+        assert all(holds(Envelope.parse(octets), octets[1:-65]) for octets in heard)
 
 
 def test_each_mac_is_what_openssl_computes_from_the_same_keys(openssl, folder, tmp_path):

@@ -22,6 +22,7 @@ from alert_promises import AlertsTold
 
 from han.clock import Utc, monotonic_seconds
 from han.facts import Fact, Facts
+from han.gbcs.parties import SUPPLIER
 from han.sim.home import DeviceDescription, Home, Kind, read_home
 from han.sim.house import House
 from hub.dcc.requests import (
@@ -80,7 +81,6 @@ class Wan:
     """
 
     def __init__(self) -> None:
-        self._mended = asyncio.Event()
         self._door: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
         self._here = self._there = ""
@@ -95,7 +95,6 @@ class Wan:
 
     def cut(self) -> None:
         """Nobody gets through from now on, nor do those who had."""
-        self._mended.clear()
         if self._door is not None:
             self._door.close()
             Path(self._here).unlink(missing_ok=True)
@@ -105,11 +104,6 @@ class Wan:
     async def mend(self) -> None:
         """Let them through again."""
         self._door = await asyncio.start_unix_server(self._knock, self._here)
-        self._mended.set()
-
-    async def until_mended(self) -> None:
-        """Return when it is there."""
-        await self._mended.wait()
 
     async def _knock(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         beyond_reader, beyond = await asyncio.open_unix_connection(self._there)
@@ -191,7 +185,7 @@ class Month:
         plan = self.plan
         facts = Facts(loop.time)
         facts.subscribe(self._hear)
-        supplier = Supplier(plan.seed)
+        supplier = Supplier()
         house = House(month_home(supplier), facts=facts, utc=Utc(loop).at, seed=plan.seed, loss=plan.loss)
         house.run_on(loop)
         self._addresses = {each.name: str(each.eui64) for each in house.home.devices}
@@ -212,7 +206,7 @@ class Month:
     async def _live_on(self, stage: Stage, wan: Wan) -> None:
         began = stage.now
         async with asyncio.TaskGroup() as tasks:
-            for life in (self._users(stage), self._hub_cuts(stage, wan), self._device_cuts(stage)):
+            for life in (self._users(stage), self._hub_cuts(stage), self._device_cuts(stage)):
                 tasks.create_task(life)
             tasks.create_task(self._outages(wan))
             for day in range(self.plan.days):
@@ -234,8 +228,8 @@ class Month:
     def _dice(self, whose: str) -> random.Random:
         return random.Random(f"{self.plan.seed} month {whose}")
 
-    async def _hub_cuts(self, stage: Stage, wan: Wan) -> None:
-        """Once a day the hub loses its power. It comes back when it finds its broker."""
+    async def _hub_cuts(self, stage: Stage) -> None:
+        """Once a day the hub loses its power, in outages too."""
         dice = self._dice("hub")
         for _ in range(self.plan.days):
             at = dice.uniform(0, 0.95 * DAY)
@@ -244,7 +238,6 @@ class Month:
             await stage.mains.cut()
             self.tally.hub_cuts += 1
             await asyncio.sleep(dice.uniform(5, 600))
-            await wan.until_mended()
             await stage.mains.power_on()
             await asyncio.sleep(max(0.0, began + DAY - stage.now))
 
@@ -315,13 +308,13 @@ class Month:
         return kind, UpdatePpmidFirmware(image=file.data, devices=devices)
 
     def _update_meter(self, stage: Stage, dice: random.Random) -> tuple[str, ServiceRequest]:
-        name = dice.choice(["gsme", "hcalcs"])
+        name = dice.choice(["esme", "gsme", "hcalcs"])
         device, kind = stage.described[name], f"11.1 {name}"
         throw, supplier = dice.random(), stage.supplier
         if throw < 0.1:
             device, kind = msgspec.structs.replace(device, hardware_version=0x7700), "11.1 for other hardware"
         elif throw < 0.2:
-            supplier, kind = Supplier(self.plan.seed + 1), "11.1 signed by somebody else"
+            supplier, kind = Supplier(Eui64(SUPPLIER + 1)), "11.1 signed by somebody else"
         file = self._file(stage, device, dice, supplier)
         return kind, UpdateFirmware(image=file.data, devices=(device.eui64,))
 
@@ -330,7 +323,7 @@ class Month:
         return f"11.2 {name}", ReadFirmwareVersion(device=stage.described[name].eui64)
 
     def _activate(self, stage: Stage, dice: random.Random) -> tuple[str, ServiceRequest]:
-        name = dice.choice(["gsme", "hcalcs"])
+        name = dice.choice(["esme", "gsme", "hcalcs"])
         device, throw = stage.described[name].eui64, dice.random()
         # Mostly of the image that it has; now and then of one that is still on its way, or of none at all.
         file = (self._held if dice.random() < 0.7 else self._latest).get(name)

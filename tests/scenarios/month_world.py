@@ -287,12 +287,21 @@ class Month:
                 return
             (ask,) = dice.choices(list(asks), list(asks.values()))
             kind, request = ask(stage, dice)
-            response = await stage.dsp.submit(request)
-            self.tally.asked[kind] += 1
-            if response.ok:
-                self._ids.append(response.request_id)
-            else:
-                self.tally.refused[f"{response.service_request.value} {response.code}"] += 1
+            await self._submit(stage, kind, request)
+            if request.service.is_update and dice.random() < 0.3:
+                # A gas image on its heels: it takes the slot, while the other is on the WAN or on the HAN.
+                await asyncio.sleep(120 * dice.random() ** 3)
+                gas = self._file(stage, stage.described["gsme"], dice)
+                request = UpdateFirmware(image=gas.data, devices=(gas.device.eui64,))
+                await self._submit(stage, "11.1 gsme", request)
+
+    async def _submit(self, stage: Stage, kind: str, request: ServiceRequest) -> None:
+        response = await stage.dsp.submit(request)
+        self.tally.asked[kind] += 1
+        if response.ok:
+            self._ids.append(response.request_id)
+        else:
+            self.tally.refused[f"{response.service_request.value} {response.code}"] += 1
 
     def _update_ppmid(self, stage: Stage, dice: random.Random) -> tuple[str, ServiceRequest]:
         name = dice.choice(["ppmid", "ppmid", "ppmid-twin", "ppmid-silent"])

@@ -12,7 +12,7 @@ import pytest
 from alert_promises import AlertsTold
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import Encoding
-from one_ppmid import one_ppmid
+from one_ppmid import let_in, one_ppmid
 
 from han.clock import Utc
 from han.facts import Fact
@@ -45,12 +45,7 @@ async def each_trigger(stage: Stage) -> list[tuple[int, str]]:
     """Make each of the four happen, with a power cut after each; gives what is to be told of whom."""
     telling, house = Telling(stage), stage.house
     ppmid, silent, gsme = (stage.described[name] for name in ("ppmid", "ppmid-silent", "gsme"))
-    for device in (silent, gsme):
-        joined = telling.fact("device.joined", device)
-        await stage.admit(device)
-        house.devices[device.name].power_on()
-        assert await telling.within(300, joined) is not None
-    await asyncio.sleep(120)
+    await let_in(stage, "ppmid-silent", "gsme")
 
     await telling.update(stage.image(ppmid, 0x00020000, SIZE), ppmid)
     await reboot(stage)

@@ -13,7 +13,7 @@ import msgspec
 from han.facts import Facts
 from hub import messages
 from hub.alerts import Alerts, Report
-from hub.flash import Flash
+from hub.flash import Flash, ImageDamagedError
 from hub.memory import Kept, Memory
 from hub.messages import Envelopes, HeldImage, ImageChunk, ImageWanted
 from hub.reckoning import Reckoning
@@ -77,6 +77,8 @@ class Berth:
         self._restarted()
         if self._flash.is_whole(name):  # a power cut came between the last octet and the storing of it
             self._store_or_reject()
+        elif self._slot.held is not None:
+            self._let_go_if_damaged(self._slot.held)
 
     @property
     def held(self) -> Held | None:
@@ -282,6 +284,16 @@ class Berth:
         self._gone[held.image_id] = problem
         self._facts.say("hub", "slot.discarded", image=held.image_id, why=problem)
         return self._wanted(held, 0, "invalid-image", problem)
+
+    def _let_go_if_damaged(self, held: Held) -> None:
+        """An image that rotted while the hub was off helps nobody: each target is told, as of a discard."""
+        try:
+            self._flash.image(self.name)
+        except ImageDamagedError as damage:
+            self._slot.discard()
+            self._clear(held, str(damage))
+            self._gone[held.image_id] = str(damage)
+            self._facts.say("hub", "slot.discarded", image=held.image_id, why=str(damage))
 
     def _wanted(
         self, image: Held, offset: int, code: str = "ok", why: str = "", *, complete: bool = False

@@ -12,6 +12,7 @@ a power cut left over; opening the flash removes it.
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 from collections.abc import Callable
@@ -31,10 +32,15 @@ R = TypeVar("R")
 
 MEMORY: Final = "memory.json"
 BESIDE: Final = "memory.new"
+_AFRESH: Final = "restore it from a copy, or remove it and admit the devices again"
 
 
 class FlashError(SurroundingsError):
     """The disk refuses, or what lies on it is not what we wrote."""
+
+
+class ImageDamagedError(FlashError):
+    """A stored image is not there any more, or has other octets than it had: it cannot be served."""
 
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +72,7 @@ def _translated(
         try:
             return method(flash, *args, **kwargs)
         except OSError as error:
-            refusal = FlashError(f"the state directory cannot be used: {error}; free some space or fix it")
+            refusal = FlashError(f"the state directory cannot be used: {error}; {_remedy(error)}")
             flash.on_refusal(refusal)
             raise refusal from error
 
@@ -77,7 +83,7 @@ class Flash:
     """Memory and images on a disk. Opening it brings it into a consistent state.
 
     Raises:
-        FlashError: if the disk refuses, or its content is damaged beyond what a power cut explains.
+        FlashError: if the disk refuses, or its memory is damaged, which no power cut does.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -175,7 +181,9 @@ class Flash:
             return None
         data = self._disk.read(_whole(held.image_id))
         if data is None or hashlib.sha256(data).hexdigest() != held.image_id:
-            raise FlashError(f"the stored image {held.image_id[:12]} is damaged: empty the state directory")
+            raise ImageDamagedError(
+                f"the stored image {held.image_id[:12]} is damaged on the flash: offer it again"
+            )
         return data
 
     @_translated
@@ -199,11 +207,11 @@ class Flash:
         try:
             sealed = msgspec.json.decode(raw, type=_Sealed)
             if hashlib.sha256(sealed.memory).hexdigest() != sealed.sha256:
-                raise FlashError(f"{MEMORY} in the state directory fails its checksum: restore or remove it")
+                raise FlashError(f"{MEMORY} in the state directory fails its checksum: {_AFRESH}")
             return memories.from_bytes(bytes(sealed.memory))
         except (msgspec.DecodeError, ValueError) as error:
             raise FlashError(
-                f"{MEMORY} in the state directory cannot be read ({error}): remove it"
+                f"{MEMORY} in the state directory cannot be read ({error}): {_AFRESH}"
             ) from error
 
     @_translated
@@ -255,6 +263,17 @@ class Flash:
             self._disk.remove(name)
         if leftovers:
             self._disk.sync_names()
+
+
+def _remedy(error: OSError) -> str:
+    """What to do about a disk that refuses; nothing that was kept is lost meanwhile."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return "free some space there, or raise the limit, and start the hub again"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "let the user who runs the hub read and write there, and start it again"
+    if error.errno in {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}:
+        return "move away what has taken that file's place, and start the hub again"
+    return "mend the disk, and start the hub again"
 
 
 def _nobody_watches(refusal: FlashError) -> None:

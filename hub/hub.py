@@ -105,7 +105,7 @@ class Hub:
         self._is_halted = False
         self._ready = asyncio.Event()
         self._refusal: asyncio.Future[FlashError] = self._loop.create_future()
-        flash.on_refusal = self._give_up
+        flash.on_refusal = self._say_refused  # raised to whoever opens the hub: there is nothing to stop yet
         self._slot_alarm: asyncio.TimerHandle | None = None
         self.eui64 = house.eui64
         _claim(flash, house.eui64)
@@ -184,6 +184,7 @@ class Hub:
             house,
         )
         self._desk = Desk(staff, facts=self._facts, envelopes=self._envelopes, changed=self._changed)
+        flash.on_refusal = self._give_up
 
     @classmethod
     async def open(
@@ -212,10 +213,10 @@ class Hub:
         house = await open_house(flash.memory, ears.ears)
         try:
             hub = cls(settings, house, flash, mailbox, bearings)
+            hub._resume()
         except SurroundingsError:
             await house.close()
             raise
-        hub._resume()
         ears.connect(hub._heard, hub._happened)
         return hub
 
@@ -256,10 +257,13 @@ class Hub:
         """A hub that cannot keep what it decides must decide nothing more; a restart finds what was kept."""
         if self._refusal.done():
             return
-        self._facts.say("hub", "flash.refused", why=str(refusal))
+        self._say_refused(refusal)
         self._is_halted = True
         self._stop()
         self._refusal.set_result(refusal)
+
+    def _say_refused(self, refusal: FlashError) -> None:
+        self._facts.say("hub", "flash.refused", why=str(refusal))
 
     async def ready(self) -> None:
         """Return when the hub is at the broker, or serves its house while it waits for that."""

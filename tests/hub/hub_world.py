@@ -62,7 +62,7 @@ from han.zcl import (
     encode_tunnel,
 )
 from hub.demo.broker import EmbeddedBroker
-from hub.flash import Flash
+from hub.flash import Flash, FlashError
 from hub.hub import Bearings, Hub, HubSettings
 from hub.messages import (
     Alert,
@@ -365,7 +365,7 @@ class FakeHouse:
         if self.dice.random() >= self.loss:
             self.count()
             if self.ears is not None:
-                with contextlib.suppress(PowerCutError):
+                with contextlib.suppress(PowerCutError, FlashError):
                     self.ears.message(sender, cluster, zcl, False)
                     return
         if cluster == TUNNELLING_CLUSTER:

@@ -17,7 +17,7 @@ from han.gbcs.envelope import Envelope
 from han.gbcs.messages import Payload, payload_of
 from han.zcl import TUNNELLING_CLUSTER, TransferData, ZclFrame, decode_tunnel, default_response, encode_tunnel
 from hub.line import Line
-from hub.tunnels import Arrived, Delivered, Send, Tunnels, TunnelSettings
+from hub.tunnels import Arrived, Complained, Delivered, Send, Tunnels, TunnelSettings
 from ota.commands import DefaultResponse
 from ota.eui64 import Eui64
 
@@ -112,6 +112,8 @@ class Correspondence:
                         self._arrived(peer, message)
                     case Delivered(peer=peer, message=message):
                         self._delivered(peer, message)
+                    case Complained(peer=peer, why=why):
+                        self._facts.say("hub", "tunnel.refused", device=str(peer), why=why)
         if self._alarm is not None:
             self._alarm.cancel()
         due = self._tunnels.timer()

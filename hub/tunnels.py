@@ -5,9 +5,10 @@ of no tunnel, because it has just restarted, it opens one itself. A message to a
 radio reports that it was acknowledged, and is tried again with growing pauses, or as soon as the device is
 heard: a gas meter sleeps for most of its life.
 
-Octets that arrive for a tunnel nobody remembers are taken all the same: what is inside carries its own
-protection and is recognised when it repeats, while the device counts them as delivered. It also hears that
-the tunnel is gone, and opens a new one.
+Octets that arrive for a tunnel nobody remembers, or that is another device's, are taken all the same: what is
+inside carries its own protection and is recognised when it repeats, while the device counts them as
+delivered. It also hears what is wrong with its tunnel, and opens a new one. What is longer than was agreed
+when the tunnel was opened is refused as an overflow.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from ota.eui64 import Eui64
 
 _ANY_MANUFACTURER: Final = 0xFFFF
 _NO_SUCH_TUNNEL: Final = 0
+_WRONG_DEVICE: Final = 1
+_DATA_OVERFLOW: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,15 @@ class Delivered:
     message: bytes
 
 
-Item = Send | Arrived | Delivered
+@dataclass(frozen=True, slots=True)
+class Complained:
+    """A device used a tunnel as it should not, and has been told so."""
+
+    peer: Eui64
+    why: str
+
+
+Item = Send | Arrived | Delivered | Complained
 
 
 @dataclass(slots=True)
@@ -121,11 +132,8 @@ class Tunnels:
                 self._opened_by_device(end, sequence, now)
             case RequestTunnelResponse(tunnel=tunnel, status=status):
                 self._answered(end, tunnel, status, now)
-            case TransferData(tunnel=tunnel, data=data, from_server=from_server):
-                self._out.append(Arrived(peer, data))
-                if tunnel != end.tunnel:
-                    lost = TransferDataError(tunnel, _NO_SUCH_TUNNEL, from_server=not from_server)
-                    self._out.append(Send(peer, lost, sequence))
+            case TransferData():
+                self._arrived(end, command, sequence)
             case CloseTunnel(tunnel=tunnel) | TransferDataError(tunnel=tunnel):
                 if tunnel == end.tunnel:
                     self._forget(end)
@@ -180,6 +188,26 @@ class Tunnels:
 
     def _end(self, peer: Eui64) -> _End:
         return self._ends.setdefault(peer, _End(peer, self._settings.first_pause))
+
+    def _arrived(self, end: _End, sent: TransferData, sequence: int) -> None:
+        complaint = self._complaint(end, sent)
+        if complaint is None or complaint[0] != _DATA_OVERFLOW:
+            self._out.append(Arrived(end.peer, sent.data))
+        if complaint is not None:
+            status, why = complaint
+            error = TransferDataError(sent.tunnel, status, from_server=not sent.from_server)
+            self._out += [Complained(end.peer, why), Send(end.peer, error, sequence)]
+
+    def _complaint(self, end: _End, sent: TransferData) -> tuple[int, str] | None:
+        """What is wrong with this use of a tunnel, as a status of the cluster and in words."""
+        if len(sent.data) > self._settings.maximum_incoming:
+            return _DATA_OVERFLOW, f"{len(sent.data)} octets, agreed were {self._settings.maximum_incoming}"
+        if sent.tunnel == end.tunnel:
+            return None
+        # The device numbers the tunnels that we open, so only those that it opens itself are compared.
+        if any(each.tunnel == sent.tunnel and not each.is_ours for each in self._ends.values()):
+            return _WRONG_DEVICE, f"tunnel {sent.tunnel} is another device's; what it carries is read"
+        return _NO_SUCH_TUNNEL, f"there is no tunnel {sent.tunnel}; what it carries is read"
 
     def _opened_by_device(self, end: _End, sequence: int, now: float) -> None:
         self._forget(end)

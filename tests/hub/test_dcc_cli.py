@@ -117,6 +117,31 @@ def test_an_11_4_prints_who_was_left_out_and_how_it_ended(dsp, file):
     assert "note: wait longer" in result.output
 
 
+def test_an_11_3_may_cancel_what_is_pending(dsp):
+    result = gbhan("request", "11.3", "--cancel", "--hash", "ab" * 32, "--device", HCALCS)
+
+    assert result.exit_code == 0, result.output
+    assert dsp.asked == [
+        ActivateFirmware(device=HCALCS, manufacturer_image_hash=bytes.fromhex("ab" * 32), cancels=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("11.2", "--cancel"), "11.2 has no --cancel"),
+        (("11.3", "--cancel", "--hash", "ab" * 32, "--at", "2026-01-05T12:00:00Z"), "cancellation"),
+        (("11.3", "--cancel"), "needs --hash or --image"),
+    ],
+)
+def test_a_cancellation_that_makes_no_sense_is_bad_input(dsp, arguments, why):
+    result = gbhan("request", *arguments, "--device", HCALCS)
+
+    assert result.exit_code == 2
+    assert why in result.output
+    assert dsp.asked == []
+
+
 def test_json_is_one_document_on_stdout(dsp, file):
     result = gbhan("request", "11.4", "--image", file, "--device", PPMID, "--wait", "--json")
 
@@ -240,3 +265,10 @@ def test_the_image_that_is_sent_is_the_file(dsp, file):
     gbhan("request", "11.4", "--image", file, "--device", PPMID)
 
     assert hashlib.sha256(dsp.asked[0].image).digest() == hashlib.sha256(IMAGE).digest()
+
+
+def test_a_folder_without_certificates_is_named_before_anything_starts(tmp_path):
+    result = gbhan("dsp", "--parties", tmp_path, "--mqtt", "mqtt://127.0.0.1:1")
+
+    assert result.exit_code == 2
+    assert "has no certificate: expected files EUI64-signing.pem" in result.output

@@ -522,6 +522,24 @@ async def test_a_receipt_for_another_image_is_told_as_such_and_one_for_no_reques
         assert [fact.device for fact in w.said("alert.unmatched")] == [str(GSME)]
 
 
+async def test_a_receipt_ends_an_11_1_behind_a_hub_that_sends_no_transfer_alert():
+    for is_old, result in ((True, Result.TRANSFERRED), (False, None)):
+        async with world() as w:
+            w.dsp.enrol_hub(HUB, is_old=is_old)
+            w.hub.holds = True
+            file = signed_file(2)
+            response = await w.dsp.submit(UpdateFirmware(image=file, devices=(GSME,)))
+            await asyncio.sleep(10)
+            w.hub.alert_receipt(GSME, HASH)
+            w.hub.alert_receipt(GSME, HASH, "0x8F1C")
+            await asyncio.sleep(1)
+            assert only(w.dsp.outcome(response.request_id)) is None, "that is another image"
+            digest = GbcsImage.read(file, layout_for("GSME")).manufacturer_image_hash
+            w.hub.alert_receipt(GSME, digest)
+            await asyncio.sleep(1)
+            assert only(w.dsp.outcome(response.request_id)) is result
+
+
 # --- bad input ---------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from han.zcl import (
     TransferData,
     TransferDataError,
 )
-from hub.tunnels import Arrived, Delivered, Send, Tunnels, TunnelSettings
+from hub.tunnels import Arrived, Complained, Delivered, Send, Tunnels, TunnelSettings
 from ota.eui64 import Eui64
 
 HCALCS = Eui64.parse("00-DB-12-34-56-78-90-A5")
@@ -93,10 +93,45 @@ def test_messages_to_one_device_go_one_after_another():
 def test_what_arrives_for_a_forgotten_tunnel_is_taken_and_the_device_told():
     ends = tunnels()
     ends.receive(PPMID, TransferData(5, b"alert"), 8, now=0.0)
+    arrived, complained, told = ends.drain()
+    assert arrived == Arrived(PPMID, b"alert")
+    assert complained == Complained(PPMID, "there is no tunnel 5; what it carries is read")
+    assert told == Send(PPMID, TransferDataError(5, 0, from_server=True), 8)
+
+
+def test_what_arrives_in_another_devices_tunnel_is_taken_and_the_device_told_whose_it_is():
+    ends, tunnel = opened_by_device()
+    ends.receive(PPMID, TransferData(tunnel, b"alert"), 8, now=0.0)
+    arrived, complained, told = ends.drain()
+    assert arrived == Arrived(PPMID, b"alert")
+    assert "another device's" in complained.why
+    assert told == Send(PPMID, TransferDataError(tunnel, 1, from_server=True), 8)
+    ends.deliver(HCALCS, b"activate", now=1.0)
+    assert ends.drain() == [Send(HCALCS, TransferData(tunnel, b"activate", from_server=True))]
+
+
+def test_what_is_longer_than_agreed_is_an_overflow_and_is_not_taken():
+    ends, tunnel = opened_by_device()
+    ends.receive(HCALCS, TransferData(tunnel, bytes(1500)), 8, now=0.0)
+    assert ends.drain() == [Arrived(HCALCS, bytes(1500))]
+    ends.receive(HCALCS, TransferData(tunnel, bytes(1501)), 9, now=0.0)
     assert ends.drain() == [
-        Arrived(PPMID, b"alert"),
-        Send(PPMID, TransferDataError(5, 0, from_server=True), 8),
+        Complained(HCALCS, "1501 octets, agreed were 1500"),
+        Send(HCALCS, TransferDataError(tunnel, 2, from_server=True), 9),
     ]
+
+
+def test_a_device_that_was_struck_off_has_no_tunnel_and_gets_nothing_more():
+    ends, tunnel = opened_by_device()
+    ends.deliver(HCALCS, b"activate", now=0.0)
+    ends.drain()
+    ends.forget(HCALCS)
+    assert (ends.timer(), ends.owes(HCALCS)) == (None, False)
+    ends.sent(HCALCS, is_delivered=False, now=5.0)
+    ends.tick(1e6)
+    assert ends.drain() == []
+    ends.receive(HCALCS, TransferData(tunnel, b"late"), 3, now=6.0)
+    assert "no tunnel" in ends.drain()[1].why
 
 
 @pytest.mark.parametrize("loss", [CloseTunnel, lambda tunnel: TransferDataError(tunnel, 0)])

@@ -54,7 +54,7 @@ from han.radio_errors import (
 from han.security.certificate import Credentials
 from han.security.install_code import link_key
 from han.security.key_establishment import Settings as KeyEstablishmentSettings
-from han.stack import Arrival, Message, Stack
+from han.stack import Arrival, DongleDetails, Message, Stack
 from han.zcl import (
     KEY_ESTABLISHMENT_CLUSTER,
     ZclFrame,
@@ -231,6 +231,11 @@ class Coordinator:
     def suites(self) -> int:
         """Attribute 0x0000 of Key Establishment: a bit for each suite that the hub has a certificate of."""
         return 0 if self._establishment is None else self._establishment.suites
+
+    @property
+    def dongle(self) -> DongleDetails | None:
+        """What the dongle says of itself; None while there is none."""
+        return None if self._link.stack is None else self._link.stack.details
 
     async def close(self) -> None:
         """Let the dongle go. The network stays in it, and the devices stay in the network."""

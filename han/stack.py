@@ -82,6 +82,16 @@ _KEYS_FOR_ALL = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class DongleDetails:
+    """What a dongle says of itself; what it does not tell is empty."""
+
+    ezsp_version: int
+    manufacturer: str = ""
+    board: str = ""
+    firmware: str = ""
+
+
 class Arrival(Enum):
     """How a device came to the Trust Centre's notice (EmberDeviceUpdate)."""
 
@@ -431,6 +441,12 @@ class Stack(ControllerApplication):  # type: ignore[misc] # bellows carries no t
         """The dongle's own address, also while it is in no network."""
         (address,) = await self._ezsp.getEui64()
         return _eui64(address)
+
+    @property
+    def details(self) -> DongleDetails:
+        """What the dongle says of itself; known once its network is up."""
+        node = self.state.node_info
+        return DongleDetails(self.ezsp_version, node.manufacturer or "", node.model or "", node.version or "")
 
     @property
     def ezsp_version(self) -> int:

@@ -386,6 +386,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             " and a broker need not carry each block."
         ),
     ] = 5.0
+    state_every: Annotated[
+        Seconds,
+        Meta(
+            description="Seconds between two reports of the hub's own state and health, at least. Every"
+            " change is told, and a burst of changes at once."
+        ),
+    ] = 1.0
     read_version_within: Annotated[
         Seconds,
         Meta(description="Seconds that a device may take to tell its firmware version (11.2). No source."),
@@ -501,4 +508,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 commands_of_device=self.limits.commands_of_device,
             ),
             predates_secmp0007=self.predates_secmp0007,
+            state_every=self.state_every,
         )

@@ -52,6 +52,10 @@ class Disk(Protocol):
         """Return when renames and removals are safe."""
         ...
 
+    def free(self) -> int:
+        """Octets that may still be written."""
+        ...
+
 
 class RealDisk:
     """A directory of the file system; made if it is missing, for its owner only."""
@@ -103,6 +107,11 @@ class RealDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def free(self) -> int:
+        """See Disk."""
+        found = os.statvfs(self.directory)
+        return found.f_bavail * found.f_frsize
 
     @contextlib.contextmanager
     def _opened(self, name: str, flags: int) -> Iterator[int]:

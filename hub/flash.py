@@ -103,6 +103,13 @@ class Flash:
         """Octets of the slot's arriving image that are safe."""
         return self._growing[slot].received
 
+    def free(self) -> int | None:
+        """Octets that the disk still takes; None if it does not tell. Nothing fails for that."""
+        try:
+            return self._disk.free()
+        except OSError:
+            return None
+
     @_translated
     def keep(self, memory: Memory) -> None:
         """Replace the memory; safe when this returns. An unchanged memory costs nothing."""

@@ -14,6 +14,7 @@ from han.coordinator import Coordinator, Event, Posted, SecuritySettings
 from han.errors import HanError
 from han.facts import Facts
 from han.radio import NetworkSettings, RadioSettings
+from han.stack import DongleDetails
 from hub.memory import Memory
 from ota.eui64 import Eui64
 
@@ -29,6 +30,11 @@ class House(Protocol):
     @property
     def suites(self) -> int:
         """A bit for each cryptographic suite in which the hub can establish link keys."""
+        ...
+
+    @property
+    def dongle(self) -> DongleDetails | None:
+        """What the radio says of itself; None while there is none."""
         ...
 
     async def admit(

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from han.clock import Utc
 from han.coordinator import Event, RadioBack, RadioLost
 from han.errors import TheirError
 from han.facts import Facts
+from han.stack import DongleDetails
 from han.zcl import OTA_CLUSTER, TUNNELLING_CLUSTER, ZclFrame, is_default_response
 from hub import messages
 from hub.activation import Activation
@@ -27,10 +28,11 @@ from hub.devices import Devices
 from hub.energy_service import EPOCH, EnergyService, EnergyServiceSettings
 from hub.errors import SurroundingsError
 from hub.flash import Flash, FlashError
+from hub.health import HealthRecord
 from hub.house import Ears, House, OpenHouse
 from hub.limits import Limits
 from hub.line import Line
-from hub.messages import Envelopes, HubState
+from hub.messages import Dongle, Envelopes, HubState
 from hub.mqtt import Mailbox, MailboxSettings, Will
 from hub.orders import Orders
 from hub.outbox import Outbox
@@ -66,6 +68,8 @@ class HubSettings:
     limits: Limits = field(default_factory=Limits)
     predates_secmp0007: bool = False
     """Whether the hub's own firmware is older: it takes no image for a PPMID or an HCALCS, sends no CCS08."""
+    state_every: float = 1.0
+    """Seconds between two reports of the hub's state, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +124,28 @@ class Hub:
             envelopes=self._envelopes,
             now=self._now,
         )
+        self._health = HealthRecord(
+            bearings.utc.now,
+            self._loop.time,
+            memory=lambda: flash.memory,
+            free=flash.free,
+            dongle=lambda: _described(house.dongle),
+        )
         self._mailbox = Mailbox(
             replace(mailbox, client_id=f"gbhan-hub-{self.eui64.hex}"),
             who="hub",
             facts=self._facts,
             dice=bearings.dice,
-            will=Will(messages.topic(self.eui64, HubState.TOPIC), messages.encode(self._state(online=False))),
+            will=Will(messages.topic(self.eui64, HubState.TOPIC), messages.encode(self._will())),
         )
-        self._outbox = Outbox(self._mailbox, self.custody, hub=self.eui64, facts=self._facts)
+        self._outbox = Outbox(
+            self._mailbox,
+            self.custody,
+            hub=self.eui64,
+            facts=self._facts,
+            state=lambda: self._state(online=True),
+            state_every=settings.state_every,
+        )
         self._line = Line(self._facts)
         self._line.connect(house)
         self.devices = Devices(self.custody, self._changed)
@@ -258,6 +276,7 @@ class Hub:
         if self._refusal.done():
             return
         self._say_refused(refusal)
+        self._health.refused(str(refusal))
         self._is_halted = True
         self._stop()
         self._refusal.set_result(refusal)
@@ -335,9 +354,11 @@ class Hub:
         match event:
             case RadioLost(why=why):
                 self._radio = f"down: {why}"[:512]
+                self._health.radio(is_up=False)
                 self._changed()
             case RadioBack():
                 self._radio = "up"
+                self._health.radio(is_up=True)
                 self._changed()
             case _:
                 self.devices.heard(event)
@@ -349,7 +370,7 @@ class Hub:
         self._changed()
 
     def _changed(self) -> None:
-        self._outbox.put(self._state(online=True))
+        self._outbox.restate()
         self._arm_slot()
 
     def _state(self, *, online: bool) -> HubState:
@@ -359,8 +380,12 @@ class Hub:
             radio=self._radio,
             image=self.custody.picture(SlotName.SHARED) if online else None,
             esme_image=self.custody.picture(SlotName.ESME) if online else None,
+            health=self._health.report(),
             **self._envelopes.stamp(),
         )
+
+    def _will(self) -> HubState:
+        return HubState(online=False, eui64=str(self.eui64), radio=self._radio, **self._envelopes.stamp())
 
     # The broker and the slots' own time.
 
@@ -429,6 +454,10 @@ class _EarsOnHold:
             self._kept.append(event)
         else:
             self._ears.event(event)
+
+
+def _described(dongle: DongleDetails | None) -> Dongle | None:
+    return None if dongle is None else Dongle(**asdict(dongle))
 
 
 def _claim(flash: Flash, hub: Eui64) -> None:

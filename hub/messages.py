@@ -370,8 +370,45 @@ class HeldImage(Struct, frozen=True, kw_only=True):
     """Whether it is in memory alone, until the hub restarts (the retention policy that was withdrawn)."""
 
 
+class Dongle(Struct, frozen=True, kw_only=True):
+    """What stands at the other end of the hub's serial line."""
+
+    ezsp_version: Count
+    manufacturer: Text = ""
+    board: Text = ""
+    firmware: Text = ""
+    """Of the dongle; empty if it does not tell."""
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How the hub is, beside the images that it holds."""
+
+    version: Text
+    """Of the hub's own program; empty where it was never installed."""
+    since: Utc
+    """When this run of the hub began."""
+    uptime: float
+    """Seconds since then when the message was made, whatever became of the clock."""
+    radio_up: bool
+    """Whether there is a working dongle; HubState's ``radio`` says why not."""
+    radio_since: Utc
+    """Since when that is so."""
+    dongle: Dongle | None = None
+    alerts_waiting: Count = 0
+    """Alerts that the broker has not acknowledged."""
+    alerts_since: Utc | None = None
+    """When the one that has waited longest was raised."""
+    flash_free: Annotated[int, Meta(ge=0)] | None = None
+    """Octets that the disk of the state directory still takes; None: unknown."""
+    flash_refusal: Text = ""
+    """Why the disk takes nothing more; the hub ends with that, and has to be started anew."""
+
+
 class HubState(Message, frozen=True, kw_only=True):
-    """Whether the hub is there and what it holds; retained. The last will has ``online`` false."""
+    """Whether the hub is there and what it holds; retained. The last will has ``online`` false.
+
+    Published when something changed, and at most every ``state_every`` seconds of the hub's configuration.
+    """
 
     TOPIC = "state"
 
@@ -382,6 +419,8 @@ class HubState(Message, frozen=True, kw_only=True):
     """In the slot that GSME, PPMID and HCALCS share."""
     esme_image: HeldImage | None = None
     """In the ESMEs' slot."""
+    health: Health | None = None
+    """None in the last will, which was written before anything happened."""
 
 
 class Progress(Message, frozen=True, kw_only=True):

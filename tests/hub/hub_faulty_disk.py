@@ -183,6 +183,9 @@ class FaultyDisk:
         """Whether a cut has not come yet."""
         return bool(self._cuts)
 
+    def free(self) -> int:
+        return 1_000_000 - sum(len(data) for data in self._files.values())
+
     def power_back(self) -> None:
         """What a restart finds: the safe octets and names, and of the others what the cut lets survive."""
         survives = self._survives

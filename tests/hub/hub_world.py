@@ -44,6 +44,7 @@ from han.gbcs.payloads import (
     ReadFirmwareVersionCommand,
     ReadFirmwareVersionResponse,
 )
+from han.stack import DongleDetails
 from han.zcl import (
     OTA_CLUSTER,
     TUNNELLING_CLUSTER,
@@ -379,6 +380,7 @@ class Radio:
         self.house, self.ears, self.eui64 = house, ears, house.eui64
 
     suites = 0
+    dongle = DongleDetails(13, "Maker", "Stick", "7.4.4.0 build 0")
 
     async def admit(
         self, eui64, install_code, device_type, seconds=254, *, establishes_keys=None

@@ -167,6 +167,10 @@ class FaultyDisk:
         del self._unsafe_names[:many]
         self._end(cut)
 
+    def free(self) -> int:
+        # No operation: it is asked when a state is told, and changes nothing.
+        return 1_000_000 - sum(len(file.octets) for file in self._files.values())
+
     # --- what the power does ---------------------------------------------------------------------------
 
     def cut(self, *cuts: Cut) -> None:
@@ -182,9 +186,6 @@ class FaultyDisk:
     def awaits_cuts(self) -> bool:
         """Whether a cut has not come yet."""
         return bool(self._cuts)
-
-    def free(self) -> int:
-        return 1_000_000 - sum(len(data) for data in self._files.values())
 
     def power_back(self) -> None:
         """What a restart finds: the safe octets and names, and of the others what the cut lets survive."""

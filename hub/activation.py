@@ -140,16 +140,15 @@ class Activation:
         return "sent"
 
     def _send(self, pending: PendingActivation) -> None:
-        device, command = pending.device, pending.command
-        self._correspondence.deliver(device, command, partial(self._delivered, device, command))
+        self._correspondence.deliver(pending.device, pending.command, partial(self._delivered, pending))
 
-    def _delivered(self, device: Eui64, message: bytes) -> None:
+    def _delivered(self, pending: PendingActivation) -> None:
         """Note it, so that a restart does not send the command again."""
-        self._facts.say("hub", "activation.delivered", device=str(device))
+        self._facts.say("hub", "activation.delivered", device=str(pending.device), request=pending.request_id)
         self._custody.change(
             activations=tuple(
                 msgspec.structs.replace(each, is_sent=True)
-                if (each.device, each.command) == (device, message)
+                if (each.device, each.command) == (pending.device, pending.command)
                 else each
                 for each in self._custody.memory.activations
             )

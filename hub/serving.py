@@ -281,15 +281,24 @@ class Serving:
             else value
             for name, value in fields.items()
         }
+        if isinstance(image_id := fields.get("image_id"), str):
+            shown |= self._request(event.peer, image_id)
         self._facts.say("hub", what, device=str(event.peer), **shown)
 
+    def _request(self, device: Eui64, image_id: str) -> dict[str, str]:
+        """In whose name a device gets an image, as a field of a fact; nothing if it is no target any more."""
+        held = self._custody.held(image_id)
+        assignment = None if held is None else held.assignment(device)
+        return {} if assignment is None else {"request": assignment.request_id}
+
     def _conclude(self, device: Eui64, image_id: str, report: Report) -> None:
+        request = self._request(device, image_id)
         if self._custody.conclude(device, image_id, report):
             is_finished = report.fate is Fate.FINISHED
             state = State.COMPLETE if is_finished else State.FAILED
             self._listeners.transfers.became(device, image_id, state)
             what = "ota.completed" if is_finished else "ota.failed"
-            self._facts.say("hub", what, device=str(device), image=image_id, why=report.why)
+            self._facts.say("hub", what, device=str(device), image=image_id, why=report.why, **request)
             self._listeners.concluded()
 
 

@@ -62,8 +62,9 @@ def run(program: Coroutine[Any, Any, T]) -> T:
 
 
 def human(fact: Fact) -> str:
-    """A fact on one line, for people."""
-    fields = " ".join(f"{name}={value}" for name, value in fact.fields.items())
+    """A fact on one line, for people and for journals: an image is named by the first 12 digits of its id."""
+    shown = fact.fields | ({"image": str(fact.fields["image"])[:12]} if "image" in fact.fields else {})
+    fields = " ".join(f"{name}={str(value).replace(chr(10), ' ')}" for name, value in shown.items())
     return f"{fact.at:12.3f}  {fact.who:<8} {fact.what:<20} {fields}"
 
 

@@ -12,6 +12,7 @@ import pytest
 from hub_faulty_disk import FaultyDisk
 from hub_world import GSME, HCALCS, HUB, OTHER, PPMID, World, image_for, image_id
 
+from hub.cli.program import human
 from hub.hub import HubSettings
 from hub.messages import ConfigureRequest, DevicesRequest, Response, TransferRequest, topic
 from hub.terms import Terms
@@ -328,3 +329,21 @@ async def test_whoever_has_to_wait_for_its_turn_is_shown_as_waiting_and_gets_it(
         assert len([fact for fact in world.told if fact.what == "ota.turn-awaited"]) == 1
         await ends_well(world)
         await ends_well(world, OTHER)
+
+
+async def test_whatever_is_said_of_a_download_names_device_image_and_request(tmp_path):
+    async with World(tmp_path, FaultyDisk(random.Random(1))) as world:
+        await world.start()
+        await world.join(PPMID)
+        data = image_for("PPMID")
+        await world.head_end.offer(data, PPMID)
+        await world.head_end.alert("0x8F8B", PPMID)
+        for what in ("ota.started", "ota.completed"):
+            (fact,) = [fact for fact in world.told if fact.what == what]
+            assert fact.fields["device"] == str(PPMID)
+            assert fact.fields["image"] == image_id(data)
+            assert fact.fields["request"] == f"r-{image_id(data)[:8]}"
+            line = human(fact)
+            assert f"image={image_id(data)[:12]} " in line
+            assert "\n" not in line
+            assert "\x1b" not in line

@@ -6,6 +6,7 @@ and octets are safe only after ``sync``. Of the rest, what a power cut leaves is
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from collections.abc import Callable
@@ -93,8 +94,8 @@ def _alike(one: bytes, other: bytes) -> int:
 class FaultyDisk:
     """In memory. The power goes as `cut` says, or with the step at which ``steps_left`` comes to zero.
 
-    ``refuse`` may raise OSError at an operation; what it has refused is not done. ``steps`` counts what
-    changes something, ``operations`` lists everything.
+    While it is full it refuses whatever writes or renames. ``steps`` counts what changes something,
+    ``operations`` lists everything.
     """
 
     def __init__(self, dice: random.Random) -> None:
@@ -107,7 +108,10 @@ class FaultyDisk:
         self._survives = Survives.DICE
         self.steps_left: int | None = None
         self.on_cut: Callable[[], None] = lambda: None
-        self.refuse: Callable[[Operation, int], None] = lambda _operation, _number: None
+        self._full_from: int | None = None
+        self.is_full = False
+        self.restarts_when_full = 0
+        """How often the hub is started before there is space again; for whoever starts it."""
         self.steps = 0
         self.operations: list[Operation] = []
 
@@ -178,6 +182,16 @@ class FaultyDisk:
         self._cuts = list(cuts)
         self._since = len(self.operations)
 
+    def fill_up(self, operation: int) -> None:
+        """Have no space from the n-th operation on, until ``is_full`` is unset."""
+        self._full_from, self.restarts_when_full = operation, 1
+        self._since = len(self.operations)
+
+    def _write_a_part(self, operation: Operation) -> None:
+        """What a write leaves that runs out of space: the file is there, and what fitted in it."""
+        if operation.kind == "write":
+            self._named(operation.name).octets = b'{"sha256'
+
     def content(self) -> dict[str, bytes]:
         """What the files hold now, for whoever judges; counts as no operation."""
         return {name: file.octets for name, file in self._files.items()}
@@ -237,7 +251,11 @@ class FaultyDisk:
         """Gives the cut if it comes amid this operation or after it."""
         self.operations.append(operation)
         number = len(self.operations) - self._since
-        self.refuse(operation, number)
+        if number == self._full_from:
+            self.is_full, self._full_from = True, None
+        if self.is_full and operation.kind not in {"names", "read", "remove"}:
+            self._write_a_part(operation)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), operation.name)
         if not self._cuts or self._cuts[0].operation != number:
             return None
         cut = self._cuts.pop(0)

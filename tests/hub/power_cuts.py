@@ -22,6 +22,7 @@ from hub_world import HUB, World
 from han.clock import virtual_loop_factory
 from han.gbcs.envelope import Envelope
 from hub.errors import SurroundingsError
+from hub.flash import FlashError
 from hub.messages import Alert, HeldImage
 from hub.mqtt import BrokerError
 from ota.eui64 import Eui64
@@ -98,34 +99,49 @@ def live_through(
     disk_type: type[FaultyDisk] = FaultyDisk,
     *,
     at_frame: int | None = None,
+    full_from: int | None = None,
 ) -> Lived:
-    """Tell a story with these cuts, or with one at this frame on the air.
+    """Tell a story with these cuts, with one at this frame on the air, or on a disk that fills up.
+
+    From the operation ``full_from`` on the disk takes nothing more, nor does it at the first restart then.
 
     Raises:
         PromiseBroken: with the case and what did not hold.
     """
     # On a loop of its own: what a crash leaves undone must not be there for the next case.
     with asyncio.Runner(loop_factory=virtual_loop_factory) as runner:
-        return runner.run(_live_through(story, cuts, disk_type, at_frame))
+        return runner.run(_live_through(story, disk_type, _Trouble(cuts, at_frame, full_from)))
 
 
-async def _live_through(
-    story: Story, cuts: Sequence[Cut], disk_type: type[FaultyDisk], at_frame: int | None
-) -> Lived:
-    words = [str(cut) for cut in cuts] + ([] if at_frame is None else [f"at frame {at_frame}"])
-    case = f"{story.name}, {'; then '.join(words) or 'no cut'}"
-    disk = disk_type(random.Random(case))
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """What happens during a story."""
+
+    cuts: Sequence[Cut]
+    at_frame: int | None
+    full_from: int | None
+
+    def __str__(self) -> str:
+        words = [str(cut) for cut in self.cuts]
+        words += [] if self.at_frame is None else [f"at frame {self.at_frame}"]
+        words += [] if self.full_from is None else [f"full from operation {self.full_from} on"]
+        return "; then ".join(words) or "no cut"
+
+
+async def _live_through(story: Story, disk_type: type[FaultyDisk], trouble: _Trouble) -> Lived:
+    disk = disk_type(random.Random(f"{story.name}, {trouble}"))
     with tempfile.TemporaryDirectory(prefix="gbhan-") as folder:
         async with World(Path(folder), disk) as world:
-            return await _told(world, story, cuts, at_frame, case)
+            return await _told(world, story, trouble)
 
 
-async def _told(world: World, story: Story, cuts: Sequence[Cut], at_frame: int | None, case: str) -> Lived:
+async def _told(world: World, story: Story, trouble: _Trouble) -> Lived:
+    cuts, case = trouble.cuts, f"{story.name}, {trouble}"
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(
         lambda _, context: (
             None
-            if isinstance(context.get("exception"), PowerCutError)
+            if isinstance(context.get("exception"), PowerCutError | FlashError)
             else loop.default_exception_handler(context)
         )
     )
@@ -133,6 +149,9 @@ async def _told(world: World, story: Story, cuts: Sequence[Cut], at_frame: int |
 
     def die() -> None:
         world.hub.halt()
+        give_up()
+
+    def give_up() -> None:
         world.house.ears = None
         has_died.set()
 
@@ -141,7 +160,10 @@ async def _told(world: World, story: Story, cuts: Sequence[Cut], at_frame: int |
     began = len(world.disk.operations), world.house.frames
     world.disk.on_cut = die
     world.disk.cut(*cuts)
-    world.house.on_frame = lambda number: die() if number - began[1] == at_frame else None
+    world.house.on_frame = lambda number: die() if number - began[1] == trouble.at_frame else None
+    if trouble.full_from is not None:
+        world.disk.fill_up(trouble.full_from)
+        world.facts.subscribe(lambda fact: give_up() if fact.what == "flash.refused" else None)
     supply = asyncio.create_task(_supply(world, has_died))
     telling = asyncio.create_task(_tell(world, story))
     try:
@@ -150,6 +172,9 @@ async def _told(world: World, story: Story, cuts: Sequence[Cut], at_frame: int |
             supply.result()
         telling.result()
         _judge(world, story)
+        if trouble.full_from is not None:
+            said = world.whys("flash.refused")
+            _hold(bool(said) and all("free some space" in why for why in said), "the hub says what to do")
         if len(cuts) == 1:
             _hold(not world.disk.awaits_cuts, "the cut came")
         return Lived(world.disk.operations[began[0] :], world.house.frames - began[1])
@@ -174,16 +199,24 @@ async def _supply(world: World, has_died: asyncio.Event) -> None:
         await has_died.wait()
         await world.hub.crash()
         if world.running is not None:
-            with contextlib.suppress(PowerCutError, BaseExceptionGroup):
+            with contextlib.suppress(PowerCutError, FlashError, BaseExceptionGroup):
                 await world.stop()
         world.running = None
         has_died.clear()
-        world.disk.power_back()
+        if not world.disk.is_full:
+            world.disk.power_back()
+        elif world.disk.restarts_when_full:
+            world.disk.restarts_when_full -= 1
+        else:
+            world.disk.is_full = False
         _images_are_whole(world)
         await asyncio.sleep(DARK)
         try:
             many = await _started(world)
         except PowerCutError:
+            has_died.set()
+        except FlashError as error:
+            _hold(world.disk.is_full, f"the hub starts again ({error})")
             has_died.set()
         except SurroundingsError as error:
             raise PromiseBroken(f"the hub starts again ({error})") from error

@@ -57,6 +57,20 @@ def test_the_power_may_go_again_while_the_hub_recovers(story, stride, record_pro
     record_property("power cuts tried in a recovery", len(tried))
 
 
+@BY_NAME
+@every(5, 1)
+def test_the_disk_may_fill_up_at_every_operation_and_have_space_again(story, stride, record_property):
+    """The hub says so and stops, stops again while it is full, and later goes on without loss."""
+    changing = [
+        number
+        for number, operation in enumerate(live_through(story).operations, 1)
+        if operation.kind not in {"names", "read", "remove"}
+    ][::stride]
+    for number in changing:
+        live_through(story, full_from=number)
+    record_property("full disks tried", len(changing))
+
+
 # The enumeration itself: it knows every place, and finds flashes that are not safe.
 
 

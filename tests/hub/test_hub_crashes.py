@@ -30,7 +30,7 @@ def every(many: int, soaked: int):
 
 
 @BY_NAME
-@every(9, 1)
+@every(13, 1)
 def test_the_hub_may_crash_at_every_frame(story, stride, record_property):
     frames = range(1, (live_through(story)).frames + 1, stride)
     for number in frames:
@@ -39,7 +39,7 @@ def test_the_hub_may_crash_at_every_frame(story, stride, record_property):
 
 
 @BY_NAME
-@every(9, 1)
+@every(13, 1)
 def test_the_power_may_go_before_amid_and_after_every_operation_of_the_disk(story, stride, record_property):
     tried = list(itertools.islice(cases((live_through(story)).operations), 0, None, stride))
     for cut in tried:
@@ -48,7 +48,7 @@ def test_the_power_may_go_before_amid_and_after_every_operation_of_the_disk(stor
 
 
 @BY_NAME
-@every(2999, 101)
+@every(3989, 101)
 def test_the_power_may_go_again_while_the_hub_recovers(story, stride, record_property):
     both = itertools.product(cases((live_through(story)).operations), second_cuts())
     tried = list(itertools.islice(both, 0, None, stride))
@@ -58,7 +58,7 @@ def test_the_power_may_go_again_while_the_hub_recovers(story, stride, record_pro
 
 
 @BY_NAME
-@every(5, 1)
+@every(7, 1)
 def test_the_disk_may_fill_up_at_every_operation_and_have_space_again(story, stride, record_property):
     """The hub says so and stops, stops again while it is full, and later goes on without loss."""
     changing = [

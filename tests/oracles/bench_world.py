@@ -68,6 +68,9 @@ join_retry = 1
 HUB_CONFIG = """
 progress_every = 0.5
 
+[mqtt]
+waits = true
+
 [network]
 channel = 15
 
@@ -119,6 +122,11 @@ class Program:
 
     async def start(self) -> None:
         """Begin a life; returns when the program says that it is up."""
+        await self.begin()
+        await self.until(lambda: self._ready_in_this_life, "is up")
+
+    async def begin(self) -> None:
+        """Begin a life, without waiting for anything."""
         self._ready_in_this_life = False
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -127,7 +135,6 @@ class Program:
                 stderr=asyncio.subprocess.STDOUT if self._is_loud else log,
             )
         self._reading = asyncio.create_task(self._read(self._process), name=f"reads {self.name}")
-        await self.until(lambda: self._ready_in_this_life, "is up")
 
     async def kill(self) -> None:
         """End this life with SIGKILL."""

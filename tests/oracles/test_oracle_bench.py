@@ -206,6 +206,30 @@ async def test_a_broker_that_is_killed_loses_nothing(mosquitto, tmp_path):
     assert sent == [fact.id for fact in of_kind(world.hub.facts, "alert.raised")]
 
 
+async def test_a_hub_killed_while_its_broker_is_away_serves_its_house_and_tells_afterwards(
+    mosquitto, tmp_path
+):
+    image = upgrade_file(0x00020000, SIZE)
+    async with bench(tmp_path, mosquitto, ppmids=1) as world:
+        await world.join_all()
+        await world.submit("R", image)
+        await world.hub.says("ota.block", 5)
+        await world.broker.kill()
+        await world.hub.kill()
+        await world.hub.begin()
+        await world.hub.says("mqtt.unreachable")
+        await world.hub.says("alert.raised", 2)
+        assert world.hub.count("alert.sent") == 0
+        await world.broker.start()
+        standing = await world.finished("R")
+        await world.hub.says("alert.sent", 2)
+
+    assert_it_ended_well(standing, world)
+    assert_nobody_began_again(world, image)
+    sent = [fact.id for fact in of_kind(world.hub.facts, "alert.sent")]
+    assert sent == [fact.id for fact in of_kind(world.hub.facts, "alert.raised")]
+
+
 # --- the dongle ------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ _COMMANDS = {
     "gbcs": ("hub.cli.gbcs", "gbcs", "Explain GBCS messages."),
     "keys": ("hub.cli.keys", "keys", "Make, keep and explain keys and certificates."),
     "bench": ("hub.cli.bench", "bench", "The benchmark table, beside physics and beside peers."),
+    "retention": ("hub.cli.retention", "retention", "What the slot's policies cost, in images lost."),
     "radio": ("hub.cli.radio", "radio", "Say what is at the other end of a port."),
 }
 

@@ -103,6 +103,8 @@ class Custody:
 
     def offer(self, offer: ImageOffer) -> list[Decision]:
         """Decide about an offer: Accepted or Joined, perhaps after Preempted; or Refused."""
+        if next(self.images(), None) is None:
+            self._reckoning.believe()
         slot = self._objection(offer) or slot_for(each.device_type for each in offer.targets)
         elsewhere = self._holding(offer.image_id)
         if isinstance(slot, SlotName) and elsewhere is not None and elsewhere.name is slot:

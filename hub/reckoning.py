@@ -37,6 +37,8 @@ class Reckoning:
         self._now = now
         self._time = SteadyTime(settings, flash.memory.steady)
         self.seconds()
+        if flash.memory.steady.last is None:  # a clock set back in the first power cut must show, too
+            flash.change(steady=self._time.mark)
 
     def seconds(self) -> float:
         """The present steady second. A step that shows now is on the flash when this returns."""
@@ -46,6 +48,10 @@ class Reckoning:
             self._flash.change(steady=self._time.mark)
             self._facts.say("hub", "clock.stepped", by=round(step, 3))
         return self._time.now
+
+    def believe(self) -> None:
+        """Take the time that the hub was off for settled: no image is there that it could have cost time."""
+        self._time.believe()
 
     def note(self) -> None:
         """Keep the present steady second, if the one kept is old."""

@@ -92,6 +92,10 @@ class SteadyTime:
         """What to keep for a restart."""
         return SteadyMark(steps=self._steps, last=self.now)
 
+    def believe(self) -> None:
+        """Take it that the hub was off as long as UTC says: nothing is kept that it could have cost time."""
+        self._presumed_off = 0.0
+
     def utc(self, steady: float) -> float:
         """A steady second as the clock shows it, if it is not set again: for whoever lives by UTC."""
         return steady + self._steps

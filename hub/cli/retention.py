@@ -77,12 +77,11 @@ def retention(
 
 
 def _print(shares: list[Share], circumstances: Circumstances) -> None:
-    table = Table(
-        title=f"Images lost, of {circumstances.homes}: {circumstances.reboots_per_week:g} restarts and"
-        f" {circumstances.others_per_week:g} other images a week",
-        title_justify="left",
-        pad_edge=False,
+    click.echo(
+        f"Images lost, of {circumstances.homes}: {circumstances.reboots_per_week:g} restarts and"
+        f" {circumstances.others_per_week:g} other images a week"
     )
+    table = Table(pad_edge=False)
     table.add_column("collected after", justify="right")
     for policy in POLICIES:
         table.add_column(policy, justify="right")

@@ -119,7 +119,7 @@ async def test_a_gas_image_takes_the_shared_slot_and_leaves_the_esme_image_alone
             await world.head_end.alert("0x8F8A", ESME)
             assert world.house.devices[ESME].downloads == [electric]
             assert world.house.devices[ESME].offsets == sorted(set(world.house.devices[ESME].offsets))
-        await world.head_end.when(lambda: len(shown(world)) == 2 and shown(world)[0][0] == image_id(gas))
+        await world.head_end.when(lambda: shown(world)[0] is not None and shown(world)[0][0] == image_id(gas))
         assert shown(world)[1] == (image_id(electric), "stored", len(electric))
         assert discards(world) == {str(PPMID)}
         assert [fact.image for fact in world.told if fact.what == "slot.preempted"] == [image_id(display)]
@@ -340,4 +340,4 @@ async def test_gas_at_any_moment_costs_the_esme_nothing(tmp_path):
             ends = [each for each in ended.values() if each[1] in ("0x8F8A", "0x8F89")]
             assert sorted(device for device, _ in ends) == sorted([str(ESME), str(PPMID), str(GSME)])
             discarded += (str(PPMID), "0x8F89") in ends
-    assert 5 < discarded < 20, f"{discarded} moments before and after the PPMID had its image were tried"
+    assert 5 < discarded < 25, f"{discarded} moments before and after the PPMID had its image were tried"

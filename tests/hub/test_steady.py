@@ -153,3 +153,13 @@ def test_two_weeks_are_never_cut_short_whatever_is_done_to_the_clock(seed):
         clocks.pass_on(600.0)
         counted = clocks.time.now - START
         assert clocks.true - off - 1e-2 <= counted <= clocks.true + 1e-2
+
+
+def test_a_long_absence_that_was_believed_is_not_taken_back_from_what_came_after_it():
+    clocks = Clocks()
+    clocks.restart(off=100 * DAY)
+    clocks.time.believe()
+    before = clocks.time.now
+    clocks.set_by -= 400 * DAY
+    clocks.pass_on(DAY)
+    assert clocks.time.now - before == pytest.approx(DAY, abs=1e-3)

@@ -113,9 +113,9 @@ class Berth:
         if isinstance(decisions[-1], Accepted):
             self._gone.pop(candidate.image_id, None)
             memory = memory.with_slot(self.name, Kept(held=self._slot.held, file_version=file_version))
-            self._flash.begin(self.name, memory.ending(unfinished))
+            self._flash.begin(self.name, self._reckoning.marked(memory.ending(unfinished)))
         elif isinstance(decisions[-1], Joined):
-            self._keep(memory)
+            self._keep(self._reckoning.marked(memory) if decisions[-1].added else memory)
         return self._said(decisions, candidate.image_id)
 
     def make_room(self, by: str, why: str) -> list[Decision]:
@@ -264,7 +264,8 @@ class Berth:
         stored = self._slot.complete(self._reckoning.seconds())
         version = f"{Header.parse(data).file_version:08X}"
         kept = Kept(held=stored, file_version=version)
-        self._flash.store(self.name, self._flash.memory.with_slot(self.name, kept))
+        memory = self._flash.memory.with_slot(self.name, kept)
+        self._flash.store(self.name, self._reckoning.marked(memory))
         self._facts.say(
             "hub", "slot.stored", image=held.image_id, slot=self.name.value, size=held.size, version=version
         )

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
 from han.facts import Facts
 from hub.flash import Flash
+from hub.memory import Memory
 from hub.steady import KEEP_EVERY, LOOK_EVERY, SteadySettings, SteadyTime
 
 
@@ -58,6 +61,13 @@ class Reckoning:
         kept = self._flash.memory.steady.last
         if kept is None or self.seconds() - kept >= KEEP_EVERY:
             self._flash.change(steady=self._time.mark)
+
+    def marked(self, memory: Memory) -> Memory:
+        """The memory with the steady second of the last reading, where one is about to be kept anyway.
+
+        Without it a clock that goes back in a power cut right after a promise was made would draw that out.
+        """
+        return msgspec.structs.replace(memory, steady=self._time.mark)
 
     def wait(self, due: float | None) -> float:
         """Seconds until a steady second, or until the clocks should be compared again."""

@@ -116,6 +116,17 @@ async def test_a_clock_that_falls_back_while_the_hub_is_off_prolongs_by_that_tim
         assert not list(world.hub.custody.images())
 
 
+async def test_a_clock_that_falls_back_right_after_the_image_was_stored_draws_nothing_out(tmp_path):
+    async with home_where_nobody_collects(tmp_path) as world:
+        await asyncio.sleep(40 * DAY)
+        stored = await store(world)
+        await restart(world, off=60.0, set_by=-30 * DAY)
+        await asyncio.sleep(stored + 14 * DAY - 60.0 - world.loop.time())
+        assert list(world.hub.custody.images()) != []
+        await asyncio.sleep(240.0)
+        assert list(world.hub.custody.images()) == []
+
+
 async def test_a_clock_set_forward_lets_nobody_take_the_place_of_an_image_that_is_needed(tmp_path):
     async with home_where_nobody_collects(tmp_path, delete_when=DeleteWhen.SPACE_IS_NEEDED) as world:
         stored = await store(world)

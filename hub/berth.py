@@ -293,7 +293,6 @@ class Berth:
         except ImageDamagedError as damage:
             self._slot.discard()
             self._clear(held, str(damage))
-            self._gone[held.image_id] = str(damage)
             self._facts.say("hub", "slot.discarded", image=held.image_id, why=str(damage))
 
     def _wanted(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from han.errors import TheirError
+from han.gbcs.codes import ANSWERS_CS08
 from han.gbcs.envelope import Envelope
 from han.gbcs.messages import payload_of
 from han.gbcs.payloads import ReadFirmwareVersionCommand, ReadFirmwareVersionResponse
@@ -19,8 +20,6 @@ from hub.correspondence import Correspondence, Letter
 from hub.memory import KnownDevice
 from hub.questions import Questions, QuestionSettings
 from ota.eui64 import Eui64
-
-ANSWERS_CS08 = frozenset({"PPMID", "HCALCS"})
 
 
 @dataclass(frozen=True, slots=True)

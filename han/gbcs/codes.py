@@ -39,6 +39,10 @@ USE_CASES: Final[Mapping[int, str]] = {
 """What people call them."""
 
 
+ANSWERS_CS08: Final = frozenset({"PPMID", "HCALCS"})
+"""The device types that tell their version by CS08; meters answer other messages (ECS52, GCS38)."""
+
+
 class AlertCode(IntEnum):
     """What an alert is about."""
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from han.facts import Fact, Facts, write_facts
 from han.gbcs.parties import Purpose
-from hub.cli.options import Duration, Eui64Type, HostPort, read_secret
+from hub.cli.options import Duration, Eui64Type, HostPort, config_option, print_config_option, read_secret
 from hub.cli.program import clock, exit_statuses, human, run
 from hub.config_file import read, written
 from hub.dcc.config import DspConfig
@@ -83,18 +83,8 @@ class _Program:
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Control 3: notices that make a batch.")
 @click.option("--batch-interval", type=Duration(), help="Control 3: until an incomplete batch goes.")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Everything else that may be set, and these options too (TOML).",
-)
-@click.option(
-    "--print-config",
-    is_flag=True,
-    help="Print a whole --config file, with reasons, and end; what is given here or in --config is in it.",
-)
+@config_option
+@print_config_option
 @click.option("--facts", type=click.Path(dir_okay=False, path_type=Path), help="Write all facts there.")
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON lines on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every fact, not only what matters most.")

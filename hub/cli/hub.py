@@ -18,6 +18,7 @@ from han.key_folder import KeyFolder
 from han.radio import NetworkSettings, RadioSettings
 from han.security.lab_authority import lab_credentials
 from hub.cli.certificates import credentials_in
+from hub.cli.options import config_option, print_config_option
 from hub.cli.program import clock, exit_statuses, run, show_facts
 from hub.config import Config
 from hub.config_file import ConfigError, written
@@ -58,18 +59,8 @@ class _Told:
 @click.option(
     "--lab-keys", is_flag=True, help="Prove nothing, by the public lab authority: for simulated devices."
 )
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Everything else that may be set, and these options too (TOML).",
-)
-@click.option(
-    "--print-config",
-    is_flag=True,
-    help="Print a whole --config file, with reasons, and end; what is given here or in --config is in it.",
-)
+@config_option
+@print_config_option
 @click.option("--adopt", is_flag=True, help="Take over a network on the dongle that this hub did not form.")
 @click.option(
     "--reform", is_flag=True, help="Replace the network on the dongle by a new one (it is backed up)."

@@ -80,6 +80,18 @@ class HostPort(click.ParamType[tuple[str, int]]):
 
 STANDARD_OUTPUT = Path("-")
 
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Everything else that may be set, and these options too (TOML).",
+)
+print_config_option = click.option(
+    "--print-config",
+    is_flag=True,
+    help="Print a whole --config file, with reasons, and end; what is given here or in --config is in it.",
+)
 pcap_option = click.option(
     "--pcap",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),

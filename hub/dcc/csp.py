@@ -16,6 +16,7 @@ import msgspec
 
 from han.clock import Utc
 from han.facts import Facts
+from han.gbcs.codes import ANSWERS_CS08
 from han.gbcs.messages import activate_firmware, read_firmware_version
 from han.gbcs.payloads import ActivateFirmwareCommand
 from hub.dcc.carriage import (
@@ -52,8 +53,6 @@ from hub.messages import (
 )
 from ota.eui64 import Eui64
 from ota.gbcs_image import replaces
-
-_ANSWERS_CS08 = frozenset({"PPMID", "HCALCS"})
 
 _Carriage = ImageCarriage | CommandCarriage
 
@@ -280,8 +279,7 @@ class Csp:
         device, counter = part.device, request.originator_counter
         assert counter is not None
         if errand.service is Service.READ_FIRMWARE_VERSION:
-            # A meter answers other messages (ECS52, GCS38), which are no business of this stub.
-            by_message = part.device_type in _ANSWERS_CS08
+            by_message = part.device_type in ANSWERS_CS08
             gbcs = read_firmware_version(device, counter).to_bytes().hex() if by_message else ""
             return ReadVersionRequest(request_id=errand.request_id, device=str(device), gbcs=gbcs, **stamp)
         assert request.image_hash is not None

@@ -9,20 +9,37 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hub_faulty_disk import FaultyDisk, PowerCutError
 from hub_world import ESME, GSME, HCALCS, HUB, KINDS, OTHER, PPMID, image_for, image_id
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from han.errors import TheirError
 from han.facts import Facts
+from han.gbcs.codes import AlertCode
+from han.gbcs.envelope import Envelope
+from han.gbcs.messages import activate_firmware, firmware_activated, future_dated_alert, payload_of
+from han.gbcs.payloads import (
+    CANCEL,
+    ActivateFirmwareAlert,
+    ActivateFirmwareCommand,
+    ActivateFirmwareResponse,
+    ActivateImageResponseCode,
+    ActivationOutcome,
+)
+from hub import messages
+from hub.activation import Activation
 from hub.alerts import failed, hardware_mismatch, transferred
+from hub.correspondence import Letter
 from hub.custody import Custody
 from hub.flash import Flash
 from hub.limits import Limits
 from hub.memory import KnownDevice
-from hub.messages import Envelopes, FirmwareTransferAlert, ImageChunk, ImageOffer, Target, decode
+from hub.messages import ActivateRequest, Alert, Envelopes, ImageChunk, ImageOffer, Target, decode
 from hub.reckoning import Moment
 from hub.slot import (
     DAY,
@@ -82,8 +99,42 @@ def is_gas(held: Held) -> bool:
     return any(each.device_type == "GSME" for each in held.assignments)
 
 
+class Post:
+    """Where commands for devices are put, until somebody delivers them."""
+
+    def __init__(self) -> None:
+        self.listeners = {}
+        self.waiting = []
+
+    def listen(self, kind, listener) -> None:
+        self.listeners[kind] = listener
+
+    def deliver(self, device, message, delivered=None) -> None:
+        self.waiting.append((device, message, delivered))
+
+    def withdraw(self, device, message) -> None:
+        self.waiting = [each for each in self.waiting if each[:2] != (device, message)]
+
+    def forget(self, device) -> None:
+        self.waiting = [each for each in self.waiting if each[0] != device]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A CS06 command that the hub has taken."""
+
+    request: ActivateRequest
+    device: Eui64
+    counter: int
+    when: str
+
+    @property
+    def command(self) -> Envelope:
+        return Envelope.parse(bytes.fromhex(self.request.gbcs))
+
+
 class CustodyMachine(RuleBasedStateMachine):
-    """Offers, arrivals, downloads, power, clock: see the rules."""
+    """Offers, arrivals, downloads, activations, power, clock: see the rules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +149,11 @@ class CustodyMachine(RuleBasedStateMachine):
         self.ends: dict[SlotName, float] = {}  # of the retention, in true seconds
         self.owed: dict[tuple[str, str, str], int] = {}  # image, request, device: what it is to be told
         self.told: Counter[str] = Counter()  # alerts by id, at the far end
-        self.known: dict[str, FirmwareTransferAlert] = {}
+        self.known: dict[str, Alert] = {}
+        self.counter = 0
+        self.asked: list[Asked] = []  # every command that was ever taken
+        self.pending: dict[str, Asked] = {}
+        self.outcomes: Counter[tuple[str, str]] = Counter()  # what was to be told of which request
 
     @initialize(settings=POLICIES)
     def begin_life(self, settings: SlotSettings) -> None:
@@ -127,6 +182,18 @@ class CustodyMachine(RuleBasedStateMachine):
             envelopes=Envelopes(self.utc, lambda: f"id-{self.true}-{next(numbers)}"),
             now=lambda: Moment(self.true - self.booted, self.utc()),
         )
+        self.post = Post()
+        self.activation = Activation(
+            self.custody,
+            self.post,
+            hub=HUB,
+            facts=Facts(lambda: self.true),
+            envelopes=Envelopes(self.utc, lambda: f"id-{self.true}-{next(numbers)}"),
+            now=lambda: Moment(self.true - self.booted, self.utc()),
+            owed=lambda: None,
+            version=lambda *_: None,
+        )
+        self.activation.resume()
 
     def do(self, act, *, candidate: ImageOffer | None = None):
         """Do something; the power may go under it. Then judge what has become of the slots."""
@@ -306,6 +373,91 @@ class CustodyMachine(RuleBasedStateMachine):
         if done:
             self.owe(held, assignment, report.response)
 
+    @rule(device=st.sampled_from([ESME, GSME, HCALCS]), when=st.sampled_from(["now", "dated", "cancel"]))
+    def activate(self, device: Eui64, when: str) -> None:
+        self.counter += 1
+        at = {"now": None, "dated": EPOCH + timedelta(days=30), "cancel": CANCEL}[when]
+        command = activate_firmware(device, ActivateFirmwareCommand(bytes(32), self.counter, at))
+        request = ActivateRequest(
+            request_id=f"a{self.counter}",
+            device=str(device),
+            gbcs=command.to_bytes().hex(),
+            id="an-activation",
+            utc=self.utc(),
+            seq=1,
+        )
+        result = self.do(lambda: self.activation.activate(request))
+        kept = [each.request_id for each in self.custody.memory.activations]
+        if result is None and request.request_id not in kept:
+            return  # the power went before it was taken: nobody has said that it was
+        assert result in {None, "sent"}
+        asked = Asked(request, device, self.counter, when)
+        self.asked.append(asked)
+        self.pending[request.request_id] = asked
+
+    @rule(index=st.integers(0, 50))
+    def ask_again(self, index: int) -> None:
+        if self.asked:
+            again = self.asked[index % len(self.asked)].request
+            known = "repeated" if again.request_id in self.pending else "ended"
+            assert self.do(lambda: self.activation.activate(again)) == known
+
+    @rule()
+    def deliver_the_commands(self) -> None:
+        waiting, self.post.waiting = self.post.waiting, []
+        for _, _, delivered in waiting:
+            self.do(delivered)
+
+    @rule(index=st.integers(0, 50), code=st.sampled_from(ActivateImageResponseCode), accepts=st.booleans())
+    def answer(self, index: int, code: ActivateImageResponseCode, accepts: bool) -> None:  # noqa: FBT001 - hypothesis
+        """A device answers one of the commands that it ever got, in its time or out of it."""
+        if not self.asked:
+            return
+        asked = self.asked[index % len(self.asked)]
+        says_no_more = asked.when == "cancel" or (asked.when == "dated" and accepts)
+        letter, what = self.letter(asked, None if says_no_more else ActivationOutcome(code, 2))
+        listener = self.post.listeners[type(letter.said)]
+        if asked.request.request_id not in self.pending:
+            before = self.custody.memory
+            with pytest.raises(TheirError):
+                listener(letter)
+            assert self.custody.memory == before
+            return
+        raised = self.custody.memory.raised
+
+        def hear() -> bool:
+            listener(letter)
+            return True
+
+        if self.do(hear) is None and self.custody.memory.raised == raised:
+            is_kept = asked.request.request_id in {
+                each.request_id for each in self.custody.memory.activations
+            }
+            assert is_kept, "a command is gone, and nobody is told"
+            return  # the power went first, or it had been told that the device agrees
+        self.outcomes[asked.request.request_id, what] = 1
+        void = [
+            name
+            for name, each in self.pending.items()
+            if each.device == asked.device and each.counter < asked.counter
+        ]
+        if what == "done" or asked.when == "cancel":
+            void.append(asked.request.request_id)
+        for name in void:
+            del self.pending[name]
+
+    def letter(self, asked: Asked, outcome: ActivationOutcome | None) -> tuple[Letter, str]:
+        """What the device sends, and what it comes to."""
+        if asked.when == "dated" and outcome is not None:
+            is_done = outcome.response is ActivateImageResponseCode.SUCCESS
+            alert_code = AlertCode.FUTURE_DATED_DONE if is_done else AlertCode.FUTURE_DATED_FAILED
+            said = ActivateFirmwareAlert(alert_code, self.utc(), asked.counter, outcome)
+            message = future_dated_alert(asked.device, asked.counter, said)
+        else:
+            message = firmware_activated(asked.command, ActivateFirmwareResponse(outcome), self.utc())
+        told = Letter(asked.device, message, payload_of(message), message.to_bytes())
+        return told, "accepted" if outcome is None else "done"
+
     @rule(device=st.sampled_from(sorted(KINDS)))
     def begin(self, device: Eui64) -> None:
         found = self.custody.held_for(device)
@@ -354,23 +506,36 @@ class CustodyMachine(RuleBasedStateMachine):
 
     # --- what always holds ---
 
+    def alerts(self) -> list[Alert]:
+        """All that was ever owed: what waits, and what was told."""
+        for each in self.custody.memory.alerts:
+            kind = messages.MESSAGES[each.topic.split("/", 4)[-1]]
+            self.known[each.id] = decode(each.payload, kind)
+        told = Counter(each.id for each in self.custody.memory.alerts) + self.told
+        assert all(times == 1 for times in told.values()), "an alert twice"
+        return [self.known[each] for each in told]
+
     @invariant()
     def every_alert_is_owed_once_and_none_is_forgotten(self) -> None:
         if not hasattr(self, "custody"):
             return
-        queued = [each.id for each in self.custody.memory.alerts]
-        for each in self.custody.memory.alerts:
-            self.known[each.id] = decode(each.payload, FirmwareTransferAlert)
-        told = Counter(queued) + self.told
-        assert all(times == 1 for times in told.values()), "an alert twice"
-        said = {
-            (self.known[each].image_id, self.known[each].request_id, self.known[each].device): self.known[
-                each
-            ].response
-            for each in told
-        }
-        assert len(said) == len(told), "two alerts about one thing"
+        transfers = [each for each in self.alerts() if isinstance(each, messages.FirmwareTransferAlert)]
+        said = {(each.image_id, each.request_id, each.device): each.response for each in transfers}
+        assert len(said) == len(transfers), "two alerts about one thing"
         assert said == self.owed, "what was told is not what was owed"
+
+    @invariant()
+    def every_activation_is_pending_or_has_one_outcome(self) -> None:
+        if not hasattr(self, "custody"):
+            return
+        kept = [each.request_id for each in self.custody.memory.activations]
+        assert sorted(kept) == sorted(self.pending), "a command was forgotten, or kept beyond its end"
+        told = Counter(
+            (each.request_id, "accepted" if each.response is None else "done")
+            for each in self.alerts()
+            if isinstance(each, messages.ActivationOutcome)
+        )
+        assert told == self.outcomes, "what was told of an activation is not what came of it"
 
     @invariant()
     def images_are_whole_and_fit_and_nothing_else_lies_about(self) -> None:

@@ -6,6 +6,7 @@ from hub_faulty_disk import FaultyDisk
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from hub.activation import Activation
 from hub.alerts import Alerts
 from hub.flash import FlashError
 from hub.slot import Slot
@@ -36,6 +37,13 @@ def test_its_promises_hold_for_long():
 
 
 BROKEN = [
+    pytest.param(
+        Activation,
+        "_keep_outcome",
+        lambda self, _, alert: self._custody.owe(alert),
+        AssertionError,
+        id="a command is kept beyond its end",
+    ),
     pytest.param(Slot, "is_needed", lambda *_: False, AssertionError, id="no image is safe from another"),
     pytest.param(SteadyTime, "_compare", lambda *_: 0.0, AssertionError, id="steps of the clock go unseen"),
     pytest.param(

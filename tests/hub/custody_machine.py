@@ -32,7 +32,7 @@ from han.gbcs.payloads import (
     ActivationOutcome,
 )
 from hub import messages
-from hub.activation import Activation
+from hub.activation import Activation, TooBusy
 from hub.alerts import failed, hardware_mismatch, transferred
 from hub.correspondence import Letter
 from hub.custody import Custody
@@ -64,6 +64,7 @@ from ota.eui64 import Eui64
 CAPACITY = 700
 EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
 TOLERANCE = 5.0
+LIMITS = Limits(alerts_waiting=512)
 HOUR = 3600.0
 
 
@@ -174,7 +175,7 @@ class CustodyMachine(RuleBasedStateMachine):
         self.custody = Custody(
             Flash(self.disk),
             self.settings,
-            limits=Limits(alerts_waiting=512),
+            limits=LIMITS,
             steady=SteadySettings(),
             predates_secmp0007=False,
             hub=HUB,
@@ -386,7 +387,11 @@ class CustodyMachine(RuleBasedStateMachine):
             utc=self.utc(),
             seq=1,
         )
+        is_full = sum(each.device == device for each in self.pending.values()) >= LIMITS.commands_of_device
         result = self.do(lambda: self.activation.activate(request))
+        assert isinstance(result, TooBusy) is is_full, "a device has its share of commands, and no more"
+        if is_full:
+            return
         kept = [each.request_id for each in self.custody.memory.activations]
         if result is None and request.request_id not in kept:
             return  # the power went before it was taken: nobody has said that it was
